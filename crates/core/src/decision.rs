@@ -1,0 +1,297 @@
+//! The question that policy answers, the answer, and what else the proxy must know of the policy.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CategoryName, Finding, GroupName, Pipeline, Target, TextKind, ThemeName, Who};
+
+/// At which point of an exchange policy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// CONNECT: only host and port are known. The answer carries a [`Route`].
+    Connect,
+    /// The request's head is known, and what was written in it.
+    Request,
+    /// Text of this kind has been read: a page, or a request's body.
+    Text(TextKind),
+}
+
+/// Whether a person asked for this page, or a page asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// A page that a person opened (Fetch Metadata: `Sec-Fetch-Mode: navigate`), or a client that does not say.
+    Navigation,
+    /// An image, script, frame or background request of a page.
+    Subresource,
+}
+
+/// Something went wrong in looking at an exchange; the group's [`OnError`] says what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A stage panicked.
+    Stage(&'static str),
+    /// The body's encoding is unknown or broken, so its text could not be read.
+    Undecodable,
+    /// The body decodes to more than the limit, or at an absurd ratio.
+    Bomb,
+}
+
+impl Fault {
+    /// The name used in the access log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stage(_) => "stage-failed",
+            Self::Undecodable => "undecodable",
+            Self::Bomb => "decompression-bomb",
+        }
+    }
+}
+
+/// Everything that a decision may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// At which point of the exchange.
+    pub phase: Phase,
+    /// Who asks.
+    pub who: &'a Who,
+    /// Their groups, from [`Decide::membership`] of the same policy.
+    pub membership: &'a Membership,
+    /// When.
+    pub at: SystemTime,
+    /// The method.
+    pub method: &'a str,
+    /// What for.
+    pub target: &'a Target,
+    /// Page or part of a page.
+    pub purpose: Purpose,
+    /// What the stages found so far, all of it.
+    pub findings: &'a [Finding],
+    /// What went wrong in looking, if anything.
+    pub fault: Option<Fault>,
+}
+
+/// The verdict on an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Let it pass.
+    Allow,
+    /// Show a page with "continue"; going on is recorded.
+    Warn,
+    /// Show the block page.
+    Block,
+}
+
+impl Verdict {
+    /// The name used in policy files and the access log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Warn => "warn",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// What becomes of a CONNECT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    /// Bytes pass unread.
+    Tunnel,
+    /// Wardgate answers the TLS handshake and sees the requests inside.
+    Intercept,
+    /// Answered with a status and no tunnel.
+    Refuse,
+}
+
+impl Route {
+    /// The name used in the access log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tunnel => "tunnel",
+            Self::Intercept => "intercept",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// How soon somebody must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertLevel {
+    /// In the access log only.
+    None,
+    /// In the weekly digest.
+    Weekly,
+    /// In the daily digest.
+    Daily,
+    /// At once.
+    Immediate,
+}
+
+impl AlertLevel {
+    /// The name used in policy files and the access log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Weekly => "weekly",
+            Self::Daily => "daily",
+            Self::Immediate => "immediate",
+        }
+    }
+}
+
+/// A rule and where it stands, so that a person can go and read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleRef {
+    /// The rule's name; built-in rules have names in angle brackets, such as `<default>`.
+    pub name: Arc<str>,
+    /// The file, relative to the policy directory.
+    pub file: Arc<str>,
+    /// The line where the rule begins, from 1; 0 for a built-in rule.
+    pub line: u32,
+}
+
+/// A reason to tell somebody about this person, whatever the verdict was.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Concern {
+    /// What the person may be at risk of.
+    pub theme: ThemeName,
+    /// The category that brought it up.
+    pub category: CategoryName,
+    /// How soon.
+    pub level: AlertLevel,
+}
+
+/// The answer of policy.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Allow, warn or block.
+    pub verdict: Verdict,
+    /// What becomes of a CONNECT; nothing in other phases.
+    pub route: Option<Route>,
+    /// The rule that decided.
+    pub rule: RuleRef,
+    /// The category that the rule matched, if it was about one.
+    pub category: Option<CategoryName>,
+    /// The theme of that category.
+    pub theme: Option<ThemeName>,
+    /// The verdict that a monitor-only group was spared.
+    pub spared: Option<Verdict>,
+    /// Whom to tell of what; at most one a theme, the gravest level of each, gravest first.
+    pub concerns: Vec<Concern>,
+}
+
+/// A group, by its place in the policy that named it. Means nothing in another policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GroupId(pub u16);
+
+/// The groups of a person under one policy: the first gives the settings, and rules may name any of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// At least one group.
+    pub groups: Arc<[GroupId]>,
+}
+
+/// Whether a client must say who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Login {
+    /// Credentials are used where sent; without them the address decides.
+    #[default]
+    Optional,
+    /// Unknown clients are answered 407.
+    Required,
+}
+
+/// What follows when looking at an exchange failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// Nothing passes unseen.
+    #[default]
+    Block,
+    /// Let it pass; the event says so.
+    Allow,
+}
+
+/// How the proxy treats a group, apart from decisions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupSettings {
+    /// The group's name.
+    pub name: GroupName,
+    /// Whether TLS is intercepted; where not, hosts alone are filtered.
+    pub intercept: bool,
+    /// Whether text is scanned.
+    pub scan: bool,
+    /// Everything is recorded, nothing is blocked, nothing is held.
+    pub monitor_only: bool,
+    /// How much decoded text is held until scanned, in bytes.
+    pub hold: usize,
+    /// What follows when looking fails.
+    pub on_error: OnError,
+    /// How long "continue" on a warn page is good for.
+    pub warn_for: Duration,
+}
+
+/// A place to turn to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HelpLine {
+    /// For example `Childline`.
+    pub name: Arc<str>,
+    /// Telephone, text number or hours, in words.
+    pub detail: Arc<str>,
+    /// An address that is always reachable.
+    pub url: Arc<str>,
+}
+
+/// What a page says to the person: plain words from the policy, none of them technical.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wording {
+    /// Who runs this filter, for example `Example College`.
+    pub organisation: Arc<str>,
+    /// Whom to talk to about a page.
+    pub contact: Arc<str>,
+    /// That use can be monitored.
+    pub notice: Arc<str>,
+    /// The category in words, for example `Gambling`.
+    pub category: Option<Arc<str>>,
+    /// Why pages of this category are not shown.
+    pub reason: Option<Arc<str>>,
+    /// Help for the theme, most fitting first.
+    pub help: Arc<[HelpLine]>,
+}
+
+/// A compiled policy, as the proxy sees it. Implemented by `policy`; the only thing that decides.
+pub trait Decide: Send + Sync {
+    /// SHA-256 of the policy files in lower-case hex: names the policy in every event.
+    fn hash(&self) -> &Arc<str>;
+
+    /// Whether a client at this address must log in.
+    fn login(&self, address: IpAddr) -> Login;
+
+    /// The groups of this person; the strictest where none is known.
+    fn membership(&self, who: &Who) -> Membership;
+
+    /// How the proxy treats the first of these groups.
+    fn settings(&self, membership: &Membership) -> &GroupSettings;
+
+    /// Decides. Pure: the same question gets the same answer.
+    fn decide(&self, question: &Question<'_>) -> Decision;
+
+    /// What to say to the person about a decision (or about nothing in particular).
+    fn wording(&self, decision: Option<&Decision>) -> Wording;
+}
+
+/// A policy with the stages compiled from it: swapped as one, so that a reload is atomic.
+pub struct Ruleset {
+    /// Decides.
+    pub policy: Arc<dyn Decide>,
+    /// Finds.
+    pub pipeline: Pipeline,
+}
