@@ -1,0 +1,149 @@
+//! One file a day, `access.YYYY-MM-DD.jsonl` by the UTC day, readable by its owner only, gone after its retention.
+//!
+//! tracing-appender has a `RollingFileAppender`; we use its queue but not its files. As of 0.2.5 it makes them with
+//! the umask's permissions, only prints an error when the next day's file cannot be made and goes on in the old one
+//! (a reader has moved on by then), may roll in the middle of a line that a full disk took half of, and counts files
+//! by their birth where retention means days by their date.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::civil::Date;
+use jiff::{Span, Timestamp, tz::TimeZone};
+
+use crate::JournalError;
+use crate::writer::Sink;
+
+const PREFIX: &str = "access.";
+const SUFFIX: &str = ".jsonl";
+
+/// The name of a day's file.
+pub(crate) fn name_of(day: Date) -> String {
+    format!("{PREFIX}{day}{SUFFIX}")
+}
+
+/// The day of a file of the access log; nothing for any other file.
+pub(crate) fn day_of(name: &str) -> Option<Date> {
+    let day: Date = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
+    (name_of(day) == name).then_some(day)
+}
+
+/// The days of which there is a file, oldest first.
+pub(crate) fn days_in(dir: &Path) -> io::Result<Vec<Date>> {
+    let mut days = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        days.extend(entry?.file_name().to_str().and_then(day_of));
+    }
+    days.sort_unstable();
+    Ok(days)
+}
+
+/// Today by UTC.
+pub(crate) fn today() -> Date {
+    Timestamp::now().to_zoned(TimeZone::UTC).date()
+}
+
+/// The day's file, open for appending. Days only move forward: once there is a file of a later day, an earlier one
+/// is never written again, so that a [`crate::Follower`] may leave it behind.
+pub(crate) struct DailyFile {
+    dir: PathBuf,
+    retention_days: u32,
+    today: fn() -> Date,
+    day: Date,
+    file: File,
+    path: Arc<Mutex<PathBuf>>,
+}
+
+impl DailyFile {
+    /// Makes the directory where it is missing, removes what is past its retention and opens the file of the day.
+    pub(crate) fn open(dir: &Path, retention_days: u32, today: fn() -> Date) -> Result<Self, JournalError> {
+        let in_directory = |source| JournalError::Directory { path: dir.to_owned(), source };
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(in_directory)?;
+        let newest = days_in(dir).map_err(in_directory)?.last().copied();
+        let day = newest.map_or_else(today, |newest| newest.max(today()));
+        if day > today() {
+            tracing::warn!(
+                file = name_of(day),
+                "the access log has a file of a day to come (was the clock wrong?); it is continued"
+            );
+        }
+        let path = dir.join(name_of(day));
+        let file =
+            open_for_appending(&path).map_err(|source| JournalError::Open { path: path.clone(), source })?;
+        purge(dir, day, retention_days);
+        Ok(Self { dir: dir.to_owned(), retention_days, today, day, file, path: Arc::new(Mutex::new(path)) })
+    }
+
+    /// Where the path of the file now open can be read, from other threads too.
+    pub(crate) fn path(&self) -> Arc<Mutex<PathBuf>> {
+        Arc::clone(&self.path)
+    }
+
+    fn reopen(&mut self, day: Date) -> io::Result<()> {
+        let path = self.dir.join(name_of(day));
+        self.file = open_for_appending(&path)?;
+        self.day = day;
+        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = path;
+        Ok(())
+    }
+}
+
+impl Sink for DailyFile {
+    fn begin_line(&mut self) -> io::Result<()> {
+        let today = (self.today)();
+        if today > self.day {
+            self.reopen(today)?;
+            purge(&self.dir, today, self.retention_days);
+        } else if self.file.metadata()?.nlink() == 0 {
+            tracing::warn!(
+                file = name_of(self.day),
+                "the access log was removed while in use; a new one is begun"
+            );
+            self.reopen(self.day)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+}
+
+/// Opens or makes a file that its owner alone may read. A last line that a crash left without its newline gets it
+/// now, so that the next line stands by itself.
+fn open_for_appending(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(file);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last != *b"\n" {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
+/// Removes the files of days that are past their retention. What cannot be removed is reported and tried again
+/// the next day.
+fn purge(dir: &Path, today: Date, retention_days: u32) {
+    let oldest_kept = today.saturating_sub(Span::new().days(i64::from(retention_days)));
+    let days = match days_in(dir) {
+        Ok(days) => days,
+        Err(error) => return tracing::error!(%error, "old access logs could not be looked for"),
+    };
+    for day in days.into_iter().filter(|day| *day < oldest_kept) {
+        let file = name_of(day);
+        match fs::remove_file(dir.join(&file)) {
+            Ok(()) => tracing::info!(file, retention_days, "an access log past its retention was removed"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::error!(file, %error, "an access log past its retention could not be removed")
+            }
+        }
+    }
+}
