@@ -147,3 +147,111 @@ fn purge(dir: &Path, today: Date, retention_days: u32) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicI8, Ordering};
+
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn first() -> Date {
+        date(2026, 11, 1)
+    }
+
+    fn write_line(file: &mut DailyFile, line: &str) {
+        file.begin_line().unwrap();
+        assert_eq!(file.write(line.as_bytes()).unwrap(), line.len());
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn content(dir: &Path, day: Date) -> String {
+        fs::read_to_string(dir.join(name_of(day))).unwrap()
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(name_of(first()), "access.2026-11-01.jsonl");
+        for (name, expected) in [
+            ("access.2026-11-01.jsonl", Some(first())),
+            ("access.2026-11-01.jsonl.gz", None),
+            ("access.2026-11-1.jsonl", None),
+            ("access.20261101.jsonl", None),
+            ("access.2026-11-01T00:00.jsonl", None),
+            ("access.2026-02-30.jsonl", None),
+            ("access..jsonl", None),
+            ("other.2026-11-01.jsonl", None),
+        ] {
+            assert_eq!(day_of(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_owner_may_read() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("data/log");
+        let file = DailyFile::open(&dir, 30, first).unwrap();
+        assert_eq!(mode(&dir), 0o700);
+        assert_eq!(mode(&file.path().lock().unwrap()), 0o600);
+    }
+
+    #[test]
+    fn a_torn_line_is_ended_before_the_next() {
+        for (name, before, after) in [
+            ("torn", "{1}\n{\"a\":", "{1}\n{\"a\":\n{2}\n"),
+            ("whole", "{1}\n", "{1}\n{2}\n"),
+            ("empty", "", "{2}\n"),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name_of(first())), before).unwrap();
+            write_line(&mut DailyFile::open(dir.path(), 30, first).unwrap(), "{2}\n");
+            assert_eq!(content(dir.path(), first()), after, "{name}");
+        }
+    }
+
+    #[test]
+    fn days_move_forward_and_old_ones_go() {
+        static DAY: AtomicI8 = AtomicI8::new(3);
+        let today = || date(2026, 11, DAY.load(Ordering::Relaxed));
+        let dir = tempfile::tempdir().unwrap();
+        for old in ["access.2026-10-31.jsonl", "access.2026-11-01.jsonl", "access.2026-10-31.jsonl.gz"] {
+            fs::write(dir.path().join(old), "{}\n").unwrap();
+        }
+        let mut file = DailyFile::open(dir.path(), 2, today).unwrap();
+        assert_eq!(days_in(dir.path()).unwrap(), [date(2026, 11, 1), date(2026, 11, 3)]);
+        write_line(&mut file, "{3}\n");
+        DAY.store(4, Ordering::Relaxed);
+        write_line(&mut file, "{4}\n");
+        DAY.store(3, Ordering::Relaxed);
+        write_line(&mut file, "{back}\n");
+        assert_eq!(days_in(dir.path()).unwrap(), [date(2026, 11, 3), date(2026, 11, 4)]);
+        assert_eq!(content(dir.path(), date(2026, 11, 3)), "{3}\n");
+        assert_eq!(content(dir.path(), date(2026, 11, 4)), "{4}\n{back}\n");
+        assert!(file.path().lock().unwrap().ends_with("access.2026-11-04.jsonl"));
+        assert!(dir.path().join("access.2026-10-31.jsonl.gz").exists(), "not ours to remove");
+    }
+
+    #[test]
+    fn a_later_file_is_continued() {
+        let dir = tempfile::tempdir().unwrap();
+        let later = date(2026, 11, 2);
+        fs::write(dir.path().join(name_of(later)), "{1}\n").unwrap();
+        write_line(&mut DailyFile::open(dir.path(), 30, first).unwrap(), "{2}\n");
+        assert_eq!(content(dir.path(), later), "{1}\n{2}\n");
+    }
+
+    #[test]
+    fn a_file_removed_in_use_is_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = DailyFile::open(dir.path(), 30, first).unwrap();
+        write_line(&mut file, "{1}\n");
+        fs::remove_file(dir.path().join(name_of(first()))).unwrap();
+        write_line(&mut file, "{2}\n");
+        assert_eq!(content(dir.path(), first()), "{2}\n");
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,7 +84,12 @@ impl Follower {
             if let Some(line) = self.next_in_file()? {
                 return Ok(Some(line));
             }
-            let Some(next) = self.next_name()? else { return Ok(None) };
+            let Some(next) = self.next_name()? else {
+                if self.found_anew()? {
+                    continue;
+                }
+                return Ok(None);
+            };
             // There is a later file, so this one has all that it will ever have: look again before leaving it.
             if let Some(line) = self.next_in_file()? {
                 return Ok(Some(line));
@@ -132,6 +138,19 @@ impl Follower {
         Ok(())
     }
 
+    /// Whether this file was removed and begun again; then it is read from its beginning.
+    fn found_anew(&mut self) -> Result<bool, JournalError> {
+        if let Some(file) = &self.file {
+            let known = file.get_ref().metadata().map_err(|source| self.read_error(source))?;
+            if known.nlink() > 0 {
+                return Ok(false);
+            }
+        }
+        self.at.offset = 0;
+        self.file = self.open_file()?;
+        Ok(self.file.is_some())
+    }
+
     fn has_unfinished_line(&mut self) -> Result<bool, JournalError> {
         let Some(file) = &mut self.file else { return Ok(false) };
         match file.fill_buf() {
@@ -167,4 +186,111 @@ fn open_at(path: &Path, offset: &mut u64) -> io::Result<File> {
     }
     file.seek(SeekFrom::Start(*offset))?;
     Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+
+    use super::*;
+
+    fn append(dir: &Path, day: &str, text: &str) {
+        let path = dir.join(format!("access.{day}.jsonl"));
+        let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn read(follower: &mut Follower) -> Vec<String> {
+        let lines = follower.next_batch(100).unwrap();
+        lines.iter().map(|line| String::from_utf8(line.bytes.to_vec()).unwrap()).collect()
+    }
+
+    #[test]
+    fn follows_across_days() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut follower = Follower::open(dir.path(), None).unwrap();
+        assert_eq!(read(&mut follower), [""; 0]);
+        append(dir.path(), "2026-11-20", "{1}\n{2}\n");
+        append(dir.path(), "notes", "{0}\n");
+        assert_eq!(read(&mut follower), ["{1}", "{2}"]);
+        append(dir.path(), "2026-11-20", "{3}\n{4");
+        assert_eq!(read(&mut follower), ["{3}"]);
+        append(dir.path(), "2026-11-20", "}\n");
+        append(dir.path(), "2026-11-23", "{5}\n");
+        assert_eq!(read(&mut follower), ["{4}", "{5}"]);
+        assert_eq!(read(&mut follower), [""; 0]);
+        assert_eq!(follower.torn(), 0);
+    }
+
+    #[test]
+    fn passes_over_torn_lines() {
+        for (name, first_day, second_day, torn) in [
+            ("repaired at the next start", "{1}\n{\"a\":\n{2}\n", "", 1),
+            ("torn at the end of a day", "{1}\n{\"a\":", "{2}\n", 1),
+            ("zeroes after a power cut", "{1}\n\0\0\0\n{2}\n", "", 1),
+            ("the end of a line alone", "{1}\n\"a\":1}\n{2}\n", "", 1),
+            ("an empty line is nothing", "{1}\n\n{2}\n", "", 0),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            append(dir.path(), "2026-11-20", first_day);
+            append(dir.path(), "2026-11-21", second_day);
+            let mut follower = Follower::open(dir.path(), None).unwrap();
+            assert_eq!(read(&mut follower), ["{1}", "{2}"], "{name}");
+            assert_eq!(follower.torn(), torn, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_passed_over_in_bounded_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        append(dir.path(), "2026-11-20", &"x".repeat(MAX_LINE_BYTES as usize + 10));
+        append(dir.path(), "2026-11-20", "\n{1}\n");
+        let mut follower = Follower::open(dir.path(), None).unwrap();
+        assert_eq!(read(&mut follower), ["{1}"]);
+    }
+
+    #[test]
+    fn goes_on_after_a_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        append(dir.path(), "2026-11-20", "{1}\n{2}\n");
+        append(dir.path(), "2026-11-21", "{3}\n{4}\n");
+        let all = Follower::open(dir.path(), None).unwrap().next_batch(100).unwrap();
+        for (at, line) in all.iter().enumerate() {
+            let stored = serde_json::to_string(&line.after).unwrap();
+            let from = serde_json::from_str(&stored).unwrap();
+            let mut follower = Follower::open(dir.path(), Some(from)).unwrap();
+            assert_eq!(follower.next_batch(100).unwrap(), all[at + 1..], "after line {}", at + 1);
+        }
+    }
+
+    #[test]
+    fn checkpoints_of_files_that_changed() {
+        for (name, file, offset, expected) in [
+            ("past its retention", "access.2026-11-01.jsonl", 7, &["{1}", "{2}"][..]),
+            ("between two days", "access.2026-11-20.jsonl", 7, &["{2}"]),
+            ("shorter than it was", "access.2026-11-19.jsonl", 100, &["{1}", "{2}"]),
+            ("all read", "access.2026-11-21.jsonl", 4, &[]),
+            ("no file of the log", "../other", 4, &["{1}", "{2}"]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            append(dir.path(), "2026-11-19", "{1}\n");
+            append(dir.path(), "2026-11-21", "{2}\n");
+            let from = Checkpoint { file: file.into(), offset };
+            let mut follower = Follower::open(dir.path(), Some(from)).unwrap();
+            assert_eq!(read(&mut follower), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_begun_again_is_read_from_its_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        append(dir.path(), "2026-11-20", "{1}\n");
+        let mut follower = Follower::open(dir.path(), None).unwrap();
+        assert_eq!(read(&mut follower), ["{1}"]);
+        fs::remove_file(dir.path().join("access.2026-11-20.jsonl")).unwrap();
+        assert_eq!(read(&mut follower), [""; 0]);
+        append(dir.path(), "2026-11-20", "{2}\n");
+        assert_eq!(read(&mut follower), ["{2}"]);
+    }
 }
