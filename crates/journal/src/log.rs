@@ -214,7 +214,7 @@ mod tests {
 
         fn ids(&self) -> Vec<String> {
             let disk = self.0.lock().unwrap();
-            disk.taken.split_inclusive(|b| *b == b'\n').map(|line| id_of(line)).collect()
+            disk.taken.split_inclusive(|b| *b == b'\n').map(id_of).collect()
         }
     }
 

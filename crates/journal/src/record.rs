@@ -13,6 +13,8 @@ use wardgate_core::{
 
 /// Longest URL recorded, in bytes.
 pub const MAX_URL_BYTES: usize = 8 * 1024;
+/// Longest method or media type recorded, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 128;
 /// Longest text of a person recorded, in bytes.
 pub const MAX_WRITTEN_BYTES: usize = 2 * 1024;
 /// Most texts of a person recorded in one line.
@@ -238,7 +240,7 @@ impl<'a> From<&'a Event> for Record<'a> {
             user: event.user.as_ref().map(|user| user.as_str().into()),
             identity_source: event.identity_source,
             group: event.group.as_ref().map(|group| group.as_str().into()),
-            method: Cow::Borrowed(&event.method),
+            method: cuts.text("http.request.method", &event.method, MAX_TOKEN_BYTES).into(),
             url: event.target.as_ref().map(|t| cuts.text("url.full", t.as_str(), MAX_URL_BYTES).into()),
             host: event.target.as_ref().map(|target| match target.host().as_name() {
                 Some(name) => Cow::Borrowed(name),
@@ -248,7 +250,10 @@ impl<'a> From<&'a Event> for Record<'a> {
             request_bytes: event.request_bytes,
             status: event.status,
             response_bytes: event.response_bytes,
-            mime: event.mime.as_deref().map(Cow::Borrowed),
+            mime: event
+                .mime
+                .as_deref()
+                .map(|mime| cuts.text("http.response.mime_type", mime, MAX_TOKEN_BYTES).into()),
             purpose: event.purpose,
             decision: event.verdict,
             rule: event.rule.as_ref().map(|rule| Cow::Borrowed(&*rule.name)),
@@ -384,5 +389,89 @@ mod timestamp {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse::<Timestamp>().map(SystemTime::from).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use wardgate_core::{CERTAIN, Target};
+
+    use super::*;
+
+    fn event() -> Event {
+        Event::new(Ipv4Addr::LOCALHOST.into(), "hash".into())
+    }
+
+    fn phrases(count: usize) -> Finding {
+        let hit = PhraseHit {
+            phrase: "p".into(),
+            offset: 0,
+            weight: 1.0,
+            count: 1,
+            snippet: "a p in a text".into(),
+        };
+        Finding {
+            stage: "phrases",
+            category: "violence".into(),
+            kind: TextKind::Page,
+            score: CERTAIN,
+            evidence: Evidence::Phrases(vec![hit; count]),
+        }
+    }
+
+    fn written(text: String) -> WrittenText {
+        WrittenText { kind: TextKind::Post, service: "forum", text: text.into() }
+    }
+
+    #[test]
+    fn what_is_too_long_is_cut_and_marked() {
+        let url =
+            |length: usize| Target::parse(&format!("https://a.example/{}", "u".repeat(length - 18))).ok();
+        for (name, event, expected) in [
+            ("nothing", event(), &[][..]),
+            ("a URL at its limit", Event { target: url(MAX_URL_BYTES), ..event() }, &[]),
+            ("a URL", Event { target: url(MAX_URL_BYTES + 1), ..event() }, &["url.full"]),
+            ("a method", Event { method: "M".repeat(129).into(), ..event() }, &["http.request.method"]),
+            ("a type", Event { mime: Some("m".repeat(129).into()), ..event() }, &["http.response.mime_type"]),
+            ("findings at their limit", Event { findings: vec![phrases(32); 32], ..event() }, &[]),
+            ("findings", Event { findings: vec![phrases(1); 33], ..event() }, &["wardgate.findings"]),
+            ("phrases", Event { findings: vec![phrases(33); 2], ..event() }, &["wardgate.findings"]),
+            ("a text", Event { written: vec![written("ä".repeat(1_025))], ..event() }, &["wardgate.written"]),
+            ("texts", Event { written: vec![written("w".into()); 17], ..event() }, &["wardgate.written"]),
+        ] {
+            let record = Record::from(&event);
+            assert_eq!(record.cut, expected, "{name}");
+            assert!(record.url.is_none_or(|url| url.len() <= MAX_URL_BYTES), "{name}");
+            assert!(record.findings.len() <= MAX_FINDINGS, "{name}");
+            assert!(record.findings.iter().all(|finding| finding.phrases.len() <= MAX_PHRASES), "{name}");
+            assert!(record.written.len() <= MAX_WRITTEN, "{name}");
+            assert!(record.written.iter().all(|written| written.text.len() <= MAX_WRITTEN_BYTES), "{name}");
+        }
+    }
+
+    #[test]
+    fn hostile_text_stays_in_its_line() {
+        let text = "a\nb\r\0\u{2028}\u{7f}\"}\\".to_owned();
+        let event = Event { written: vec![written(text.clone())], ..event() };
+        let mut line = Vec::new();
+        Record::from(&event).encode(&mut line);
+        assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+        assert_eq!(Record::parse(&line).unwrap().written[0].text, text);
+    }
+
+    #[test]
+    fn times_are_kept_to_the_millisecond() {
+        for (name, at, expected) in [
+            ("cut, not rounded", Duration::new(1_795_253_400, 125_999_999), "2026-11-21T09:30:00.125Z"),
+            ("whole seconds", Duration::from_secs(1_795_253_400), "2026-11-21T09:30:00.000Z"),
+            ("the beginning", Duration::ZERO, "1970-01-01T00:00:00.000Z"),
+        ] {
+            let event = Event { at: UNIX_EPOCH + at, ..event() };
+            let line = serde_json::to_value(Record::from(&event)).unwrap();
+            assert_eq!(line["@timestamp"], expected, "{name}");
+        }
+        assert_eq!(to_millisecond(UNIX_EPOCH - Duration::from_secs(1)), UNIX_EPOCH);
     }
 }
