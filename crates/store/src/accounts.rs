@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{FromRow, Row};
 use wardgate_core::UserName;
 
-use crate::time::{now, timestamp};
+use crate::column::{self, now};
 use crate::{Store, StoreError};
 
 /// A person who may log in. Serialises without the password hash.
@@ -66,7 +66,7 @@ impl<'a> Accounts<'a> {
         .bind(key(name))
         .bind(name.as_str())
         .bind(password_hash)
-        .bind(group_names(groups)?)
+        .bind(column::json(groups)?)
         .bind(now.as_millisecond())
         .execute(&mut *transaction)
         .await
@@ -95,7 +95,7 @@ impl<'a> Accounts<'a> {
 
     /// Replaces the groups.
     pub async fn set_groups(self, name: &UserName, groups: &[String]) -> Result<(), StoreError> {
-        let groups = group_names(groups)?;
+        let groups = column::json(groups)?;
         self.update(name, "UPDATE account SET updated_at = $2, group_names = $3 WHERE name_key = $1", &groups)
             .await
     }
@@ -169,14 +169,12 @@ impl<'a> Accounts<'a> {
 
 impl FromRow<'_, SqliteRow> for Account {
     fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
-        let decode = |error| sqlx::Error::Decode(Box::new(error));
         Ok(Self {
             name: UserName::new(row.try_get::<String, _>("name")?),
             password_hash: row.try_get("password_hash")?,
-            groups: serde_json::from_str(row.try_get("group_names")?)
-                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            created_at: timestamp(row.try_get("created_at")?).map_err(decode)?,
-            updated_at: timestamp(row.try_get("updated_at")?).map_err(decode)?,
+            groups: column::list(row, "group_names")?,
+            created_at: column::time(row, "created_at")?,
+            updated_at: column::time(row, "updated_at")?,
             disabled: row.try_get::<i64, _>("disabled")? != 0,
         })
     }
@@ -185,10 +183,6 @@ impl FromRow<'_, SqliteRow> for Account {
 /// The form in which names are compared.
 fn key(name: &UserName) -> String {
     name.as_str().to_lowercase()
-}
-
-fn group_names(groups: &[String]) -> Result<String, StoreError> {
-    serde_json::to_string(groups).map_err(|_| StoreError::Damaged("groups cannot be written"))
 }
 
 fn taken(error: sqlx::Error) -> StoreError {

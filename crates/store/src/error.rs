@@ -45,9 +45,9 @@ pub enum StoreError {
     /// There is no such account.
     #[error("there is no account of this name")]
     NoSuchAccount,
-    /// A record does not have the form in which Wardgate writes it.
-    #[error("a record cannot be understood: {0}")]
-    Damaged(&'static str),
+    /// A record could not be put into the form in which it is kept.
+    #[error("a record cannot be written: {0}")]
+    Unwritten(serde_json::Error),
     /// Anything else that the database says.
     #[error("the database failed: {0}")]
     Database(sqlx::Error),
