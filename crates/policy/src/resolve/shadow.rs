@@ -1,0 +1,71 @@
+//! Finds rules that cannot come to bear, because an earlier one takes everything that they would match.
+
+use wardgate_core::{RuleRef, TextKind};
+
+use crate::hosts::HostMap;
+use crate::policy::IdSet;
+use crate::rule::{About, Rule};
+
+/// What to say about a rule that does nothing.
+pub(super) struct Warning {
+    pub(super) message: String,
+    pub(super) help: String,
+}
+
+/// The warning about a rule, if it is shadowed by `earlier` or speaks of help sites alone.
+pub(super) fn warning(rule: &Rule, earlier: Option<&Rule>, help: &HostMap<RuleRef>) -> Option<Warning> {
+    if let Some(earlier) = earlier {
+        return Some(Warning {
+            message: format!("the rule `{}` can never match", rule.at.name),
+            help: format!(
+                "the rule `{}` at line {} takes everything that this one would match",
+                earlier.at.name, earlier.at.line
+            ),
+        });
+    }
+    rule.hosts.as_ref().filter(|hosts| help.covers(hosts)).map(|_| Warning {
+        message: format!("the rule `{}` can never match", rule.at.name),
+        help: "its hosts are help sites, which are always allowed".to_owned(),
+    })
+}
+
+/// Whether `earlier` matches whenever `later` does.
+pub(super) fn covers(earlier: &Rule, later: &Rule) -> bool {
+    within(&earlier.groups, &later.groups, IdSet::covers)
+        && within(&earlier.hosts, &later.hosts, HostMap::covers)
+        && within(&earlier.methods, &later.methods, |a, b| holds_all(a, b))
+        && within(&earlier.ports, &later.ports, |a, b| holds_all(a, b))
+        && within(&earlier.about, &later.about, about_covers)
+}
+
+fn about_covers(earlier: &About, later: &About) -> bool {
+    within(&earlier.categories, &later.categories, IdSet::covers)
+        && within(&earlier.lists, &later.lists, |a, b| holds_all(a, b))
+        && within(&earlier.kinds, &later.kinds, |a, b| holds_all(a, b))
+        && score_covers(earlier, later)
+}
+
+/// The limits of groups differ, so a score of a rule's own can only be compared with another rule's own.
+fn score_covers(earlier: &About, later: &About) -> bool {
+    if later.kinds.as_deref() == Some(&[TextKind::Address]) {
+        return true;
+    }
+    match (earlier.min_score, later.min_score) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a <= b,
+        _ => false,
+    }
+}
+
+/// Whether a condition holds whenever another does; a condition that is absent always holds.
+fn within<T>(earlier: &Option<T>, later: &Option<T>, covers: impl Fn(&T, &T) -> bool) -> bool {
+    match (earlier, later) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(earlier), Some(later)) => covers(earlier, later),
+    }
+}
+
+fn holds_all<T: PartialEq>(all: &[T], some: &[T]) -> bool {
+    some.iter().all(|one| all.contains(one))
+}
