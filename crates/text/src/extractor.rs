@@ -1,0 +1,210 @@
+//! The way from body bytes to readable text.
+
+use crate::charset::Charset;
+use crate::coding::parse_content_encoding;
+use crate::decompress::{Decompressor, SLICE_BYTES};
+use crate::media::{Format, MediaType, SNIFFED_BYTES, sniff};
+use crate::prose::Prose;
+use crate::reader::{Reader, reader};
+
+/// Most bytes that a compressed body may decode to.
+const DECODED_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Most decoded bytes for each encoded one. Text rarely reaches 20; only repetition reaches 200.
+const RATIO: u32 = 200;
+
+/// How much a body may decode to before its ratio counts.
+const RATIO_GRACE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Most decoded bytes from one [`Extractor::push`].
+const BURST_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Memory of the HTML parser, in bytes. Holds the longest tag or comment that is cut by chunk borders.
+const HTML_MEMORY_BYTES: usize = 256 * 1024;
+
+/// What a body may cost. A body without compression is limited by [`Limits::html_memory_bytes`] alone: its text is
+/// never longer than a few times its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Most bytes that a compressed body may decode to.
+    pub decoded_bytes: u64,
+    /// Most decoded bytes for each encoded one, once more than `ratio_grace_bytes` are decoded.
+    pub ratio: u32,
+    /// How much a body may decode to before its ratio counts.
+    pub ratio_grace_bytes: u64,
+    /// Most decoded bytes from one [`Extractor::push`]; bounds the text that a caller receives at once.
+    pub burst_bytes: u64,
+    /// Memory of the HTML parser, in bytes. Markup that needs more is read with its tags stripped.
+    pub html_memory_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            decoded_bytes: DECODED_BYTES,
+            ratio: RATIO,
+            ratio_grace_bytes: RATIO_GRACE_BYTES,
+            burst_bytes: BURST_BYTES,
+            html_memory_bytes: HTML_MEMORY_BYTES,
+        }
+    }
+}
+
+/// Why a body cannot be read. The fault is always the sender's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TextError {
+    /// Its content coding is unknown, broken or cut short.
+    #[error("the body cannot be decoded: {reason}")]
+    Undecodable {
+        /// What is wrong, in words for a technician.
+        reason: &'static str,
+    },
+    /// It decodes to more than the limits allow.
+    #[error("the body decodes to too much: {decoded} bytes from {encoded}")]
+    Bomb {
+        /// Bytes received until then.
+        encoded: u64,
+        /// Bytes decoded until then.
+        decoded: u64,
+    },
+}
+
+/// Reads the text of one body as it streams past.
+///
+/// ```
+/// use wardgate_text::{Extractor, Limits};
+///
+/// let mut text = String::new();
+/// let mut extractor = Extractor::new(Some("text/html"), None, Limits::default())?.expect("HTML is text");
+/// extractor.push(b"<p>Hello <b>wor", &mut text)?;
+/// extractor.push(b"l</b>d", &mut text)?;
+/// extractor.finish(&mut text)?;
+/// assert_eq!(text, "Hello world\n");
+/// # Ok::<(), wardgate_text::TextError>(())
+/// ```
+pub struct Extractor {
+    decompressor: Decompressor,
+    body: Body,
+    prose: Prose,
+}
+
+impl Extractor {
+    /// An extractor for a body with these values of `Content-Type` and `Content-Encoding`; nothing where the body is
+    /// not text. Without a type, the first bytes decide. Fails where a coding is not one that we decode, or where
+    /// more than three are stacked.
+    pub fn new(
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+        limits: Limits,
+    ) -> Result<Option<Self>, TextError> {
+        let body = match content_type.filter(|value| !value.trim().is_empty()) {
+            None => Body::Unknown { head: Vec::new(), limits },
+            Some(value) => {
+                let media = MediaType::parse(value);
+                let Some(format) = media.format() else { return Ok(None) };
+                Body::Text(Text::new(format, Some(&media), limits))
+            }
+        };
+        let codings = parse_content_encoding(content_encoding)
+            .ok_or(TextError::Undecodable { reason: "the content coding is unknown" })?;
+        Ok(Some(Self { decompressor: Decompressor::new(&codings, limits), body, prose: Prose::default() }))
+    }
+
+    /// Appends to `text` what can be read of the next bytes. After an error, what was read before it has been
+    /// appended; the extractor is of no further use.
+    pub fn push(&mut self, bytes: &[u8], text: &mut String) -> Result<(), TextError> {
+        let Self { decompressor, body, prose } = self;
+        let result = decompressor.push(bytes, &mut |slice| body.push(slice, prose));
+        prose.drain_into(text);
+        result
+    }
+
+    /// Says that the body has ended, and appends what was held back. A compressed body that is cut short is an error.
+    pub fn finish(&mut self, text: &mut String) -> Result<(), TextError> {
+        self.body.finish(&mut self.prose);
+        self.prose.drain_into(text);
+        self.decompressor.finish()
+    }
+}
+
+/// A decoded body.
+enum Body {
+    /// What it is must show.
+    Unknown {
+        head: Vec<u8>,
+        limits: Limits,
+    },
+    Text(Text),
+    NotText,
+}
+
+impl Body {
+    fn push(&mut self, bytes: &[u8], out: &mut Prose) {
+        match self {
+            Self::Unknown { head, .. } => {
+                let (more, rest) = bytes.split_at(bytes.len().min(SNIFFED_BYTES - head.len()));
+                head.extend_from_slice(more);
+                if head.len() == SNIFFED_BYTES {
+                    self.settle(out);
+                    self.push(rest, out);
+                }
+            }
+            Self::Text(text) => text.push(bytes, out),
+            Self::NotText => {}
+        }
+    }
+
+    fn finish(&mut self, out: &mut Prose) {
+        self.settle(out);
+        if let Self::Text(text) = self {
+            text.finish(out);
+        }
+    }
+
+    /// Decides what an unknown body is.
+    fn settle(&mut self, out: &mut Prose) {
+        let Self::Unknown { head, limits } = self else { return };
+        let (head, limits) = (std::mem::take(head), *limits);
+        *self = match sniff(&head) {
+            Some(format) => Self::Text(Text::new(format, None, limits)),
+            None => Self::NotText,
+        };
+        self.push(&head, out);
+    }
+}
+
+/// A body that is text.
+struct Text {
+    charset: Charset,
+    /// Reused from slice to slice.
+    characters: String,
+    reader: Box<dyn Reader>,
+}
+
+impl Text {
+    fn new(format: Format, media: Option<&MediaType<'_>>, limits: Limits) -> Self {
+        Self {
+            charset: Charset::new(format, media.and_then(|media| media.parameter("charset"))),
+            characters: String::new(),
+            reader: reader(format, media, limits),
+        }
+    }
+
+    fn push(&mut self, bytes: &[u8], out: &mut Prose) {
+        for slice in bytes.chunks(SLICE_BYTES) {
+            self.charset.decode(slice, &mut self.characters);
+            self.read(out);
+        }
+    }
+
+    fn finish(&mut self, out: &mut Prose) {
+        self.charset.finish(&mut self.characters);
+        self.read(out);
+        self.reader.finish(out);
+    }
+
+    fn read(&mut self, out: &mut Prose) {
+        self.reader.text(&self.characters, out);
+        self.characters.clear();
+    }
+}
