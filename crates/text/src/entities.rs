@@ -82,7 +82,8 @@ mod tests {
             ("numbers", "&#115;&#x75;icide", "suicide"),
             ("without semicolon", "fish &amp chips &copy2", "fish & chips \u{a9}2"),
             ("two in a row", "&&amp;&lt;", "&&<"),
-            ("unknown", "&nothing; & &;", "&nothing; & &;"),
+            ("unknown", "&zzz; & &;", "&zzz; & &;"),
+            ("known beginning", "&nothing;", "\u{ac}hing;"),
             ("longest", "&CounterClockwiseContourIntegral;", "\u{2233}"),
             ("at the end", "a&lt", "a<"),
         ] {

@@ -336,7 +336,7 @@ mod tests {
             ),
             ("quoted ends", "<p data-x=\"<script>\">a<p x='>'>b", "a\nb\n"),
             ("unclosed comment", "a<!-- b <p>c", "a\n"),
-            ("unclosed tag", "a<p title='b", "a\n"),
+            ("unclosed tag", "a<p title='b", "a\nb\n"),
             ("vector title", "<svg><title>a</title><text>b</text></svg>c", "a\nb\nc\n"),
             ("data section", "<svg><![CDATA[a <b>]]></svg>c", "a <b>\nc\n"),
             ("not tags", "1 < 2 <3", "1 < 2 <3\n"),
