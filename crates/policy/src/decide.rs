@@ -1,5 +1,6 @@
 //! The one place that decides. Read [`Policy::ruling`] first: it is the order in which everything is weighed.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -182,10 +183,10 @@ impl Policy {
                 None => gravest.push((theme, fact)),
             }
         }
-        gravest.sort_by(|(_, a), (_, b)| b.severity.cmp(&a.severity));
+        gravest.sort_by_key(|(_, fact)| Reverse(fact.severity));
         let mut concerns: Vec<Concern> =
             gravest.into_iter().filter_map(|(theme, fact)| self.concern(question, theme, fact)).collect();
-        concerns.sort_by(|a, b| b.level.cmp(&a.level));
+        concerns.sort_by_key(|concern| Reverse(concern.level));
         concerns
     }
 
@@ -226,5 +227,426 @@ fn unopened(verdict: Verdict) -> Route {
     match verdict {
         Verdict::Allow => Route::Tunnel,
         Verdict::Warn | Verdict::Block => Route::Refuse,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use wardgate_core::{Fault, Finding, Target};
+
+    use super::*;
+    use crate::fixture::{compile, entry, words};
+
+    /// A question with what most cases have in common.
+    struct Asked<'a> {
+        group: &'a str,
+        phase: Phase,
+        method: &'a str,
+        url: &'a str,
+        purpose: Purpose,
+        findings: Vec<Finding>,
+        fault: Option<Fault>,
+    }
+
+    impl Default for Asked<'_> {
+        fn default() -> Self {
+            Self {
+                group: "learners",
+                phase: Phase::Request,
+                method: "GET",
+                url: "https://www.example.com/",
+                purpose: Purpose::Navigation,
+                findings: Vec::new(),
+                fault: None,
+            }
+        }
+    }
+
+    fn policy() -> Arc<Policy> {
+        compile(&[]).map_err(|problems| problems[0].to_string()).unwrap().policy
+    }
+
+    fn decide(policy: &Policy, asked: &Asked<'_>) -> Decision {
+        policy.decide(&Question {
+            phase: asked.phase,
+            who: &Who::unknown(IpAddr::from([127, 0, 0, 1])),
+            membership: &policy.group_named(asked.group).unwrap(),
+            at: SystemTime::UNIX_EPOCH,
+            method: asked.method,
+            target: &Target::parse(asked.url).unwrap(),
+            purpose: asked.purpose,
+            findings: &asked.findings,
+            fault: asked.fault,
+        })
+    }
+
+    /// Verdict, rule and concerns on one line.
+    fn told(decision: &Decision) -> String {
+        let mut told = format!("{} by {}", decision.verdict.as_str(), decision.rule.name);
+        for concern in &decision.concerns {
+            told += &format!(", {} {} {}", concern.theme, concern.category, concern.level.as_str());
+        }
+        told
+    }
+
+    fn check(cases: Vec<(&str, Asked<'_>, &str)>) {
+        let policy = policy();
+        for (name, asked, expected) in cases {
+            assert_eq!(told(&decide(&policy, &asked)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_weighing() {
+        let casino = || vec![entry("casino", "casinos")];
+        let fault = Some(Fault::Undecodable);
+        let help = "https://www.childline.org.uk/";
+        let office = "https://mail.office.example/";
+        check(vec![
+            ("nothing found", Asked::default(), "allow by <default>"),
+            (
+                "a rule",
+                Asked { findings: casino(), ..Asked::default() },
+                "block by no-harm, gambling casino daily",
+            ),
+            ("help before faults", Asked { url: help, fault, ..Asked::default() }, "allow by <help>"),
+            (
+                "help before rules, without concern",
+                Asked {
+                    url: help,
+                    findings: vec![words("suicide", TextKind::Search, 500.0)],
+                    ..Asked::default()
+                },
+                "allow by <help>",
+            ),
+            ("faults", Asked { fault, ..Asked::default() }, "block by <on-error>"),
+            (
+                "faults before must-work",
+                Asked { url: office, fault, ..Asked::default() },
+                "block by <on-error>",
+            ),
+            (
+                "faults that may pass",
+                Asked { group: "staff", fault, ..Asked::default() },
+                "allow by <default>",
+            ),
+            (
+                "rules hold for faults that may pass",
+                Asked { group: "staff", fault, findings: casino(), ..Asked::default() },
+                "block by no-harm, gambling casino weekly",
+            ),
+            (
+                "must-work before rules",
+                Asked { url: office, findings: casino(), ..Asked::default() },
+                "allow by <must-work>",
+            ),
+            (
+                "an earlier rule",
+                Asked { group: "guests", findings: casino(), ..Asked::default() },
+                "warn by own-list, gambling casino weekly",
+            ),
+            ("a port", Asked { url: "http://a.example:6667/", ..Asked::default() }, "block by no-irc"),
+            (
+                "a host and a method",
+                Asked { url: "https://a.forum.example/", method: "POST", ..Asked::default() },
+                "block by read-only",
+            ),
+            (
+                "another method",
+                Asked { url: "https://a.forum.example/", ..Asked::default() },
+                "allow by <default>",
+            ),
+            (
+                "another host",
+                Asked { url: "https://a.example/", method: "POST", ..Asked::default() },
+                "allow by <default>",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn texts_count_from_a_limit_on() {
+        let page = |category, score| Asked {
+            phase: Phase::Text(TextKind::Page),
+            findings: vec![words(category, TextKind::Page, score)],
+            ..Asked::default()
+        };
+        check(vec![
+            ("below", page("casino", 99.0), "allow by <default>"),
+            ("at", page("casino", 100.0), "block by no-harm, gambling casino daily"),
+            (
+                "another group's limit",
+                Asked { group: "staff", ..page("casino", 150.0) },
+                "allow by <default>",
+            ),
+            ("the rule's own limit, below", page("games", 19.0), "allow by <default>"),
+            ("the rule's own limit, at", page("games", 20.0), "block by no-games"),
+            ("a category that is not known", page("unknown", 500.0), "allow by <default>"),
+            (
+                "searches weigh more",
+                Asked { findings: vec![words("casino", TextKind::Search, 50.0)], ..Asked::default() },
+                "block by no-harm, gambling casino daily",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn groups_inherit_rules_and_settings() {
+        let games = || vec![words("games", TextKind::Page, 30.0)];
+        let strong = || vec![words("games", TextKind::Page, 100.0)];
+        check(vec![
+            (
+                "a parent's rule",
+                Asked { group: "adults", findings: games(), ..Asked::default() },
+                "block by no-games",
+            ),
+            (
+                "an own rule before it",
+                Asked { group: "adults", findings: strong(), ..Asked::default() },
+                "warn by adult-games",
+            ),
+            (
+                "not a stranger's",
+                Asked { group: "staff", findings: games(), ..Asked::default() },
+                "allow by <default>",
+            ),
+            (
+                "a parent's alert level",
+                Asked { group: "adults", findings: vec![entry("casino", "casinos")], ..Asked::default() },
+                "block by no-harm, gambling casino daily",
+            ),
+        ]);
+        let policy = policy();
+        let adults = policy.settings(&policy.group_named("adults").unwrap()).clone();
+        assert_eq!((adults.hold, adults.warn_for.as_secs(), adults.on_error), (1024, 3600, OnError::Block));
+        assert!(policy.group_named("nobody").is_none());
+    }
+
+    #[test]
+    fn concerns_are_about_the_person() {
+        let part = Purpose::Subresource;
+        let both = || {
+            vec![entry("betting", "l"), entry("casino", "casinos"), words("suicide", TextKind::Post, 60.0)]
+        };
+        check(vec![
+            (
+                "one a theme, gravest first",
+                Asked { findings: both(), ..Asked::default() },
+                "block by no-harm, self-harm suicide immediate, gambling casino daily",
+            ),
+            (
+                "an embedded advertisement is nobody's doing",
+                Asked { purpose: part, findings: vec![entry("casino", "casinos")], ..Asked::default() },
+                "block by no-harm",
+            ),
+            (
+                "nor is the text of a part of a page",
+                Asked {
+                    purpose: part,
+                    findings: vec![words("casino", TextKind::Page, 100.0)],
+                    ..Asked::default()
+                },
+                "block by no-harm",
+            ),
+            (
+                "what was written always is",
+                Asked {
+                    purpose: part,
+                    findings: vec![words("suicide", TextKind::Prompt, 50.0)],
+                    ..Asked::default()
+                },
+                "block by no-harm, self-harm suicide immediate",
+            ),
+            (
+                "an allowed post can alert",
+                Asked {
+                    url: "https://office.example/",
+                    findings: vec![words("suicide", TextKind::Post, 60.0)],
+                    ..Asked::default()
+                },
+                "allow by <must-work>, self-harm suicide immediate",
+            ),
+            (
+                "no theme, no concern",
+                Asked { findings: vec![entry("games", "g")], ..Asked::default() },
+                "block by no-games",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn connect_is_tunnelled_intercepted_or_refused() {
+        let policy = policy();
+        let casino = || vec![entry("casino", "casinos")];
+        let connect = |group, host, findings| Asked {
+            group,
+            phase: Phase::Connect,
+            method: "CONNECT",
+            url: host,
+            findings,
+            ..Asked::default()
+        };
+        for (name, asked, route, expected) in [
+            ("opened", connect("learners", "a.example", vec![]), Route::Intercept, "allow by <intercept>"),
+            (
+                "blocked hosts too, for the block page",
+                connect("learners", "a.example", casino()),
+                Route::Intercept,
+                "allow by <intercept>",
+            ),
+            (
+                "a fault is looked at again inside",
+                Asked { fault: Some(Fault::Stage("lists")), ..connect("learners", "a.example", vec![]) },
+                Route::Intercept,
+                "allow by <intercept>",
+            ),
+            (
+                "never-intercept",
+                connect("learners", "www.bank.example", vec![]),
+                Route::Tunnel,
+                "allow by <never-intercept>",
+            ),
+            (
+                "never-intercept and blocked",
+                connect("learners", "bank.example", casino()),
+                Route::Refuse,
+                "block by no-harm, gambling casino daily",
+            ),
+            (
+                "help stays closed",
+                connect("learners", "www.samaritans.org", casino()),
+                Route::Tunnel,
+                "allow by <help>",
+            ),
+            (
+                "a group without interception",
+                connect("guests", "a.example", vec![]),
+                Route::Tunnel,
+                "allow by <default>",
+            ),
+            (
+                "its blocked hosts",
+                connect("guests", "a.example", vec![entry("betting", "b")]),
+                Route::Refuse,
+                "block by no-harm, gambling betting weekly",
+            ),
+            (
+                "a warning that cannot be shown",
+                connect("guests", "a.example", casino()),
+                Route::Refuse,
+                "warn by own-list, gambling casino weekly",
+            ),
+            (
+                "a fault there",
+                Asked { fault: Some(Fault::Stage("lists")), ..connect("guests", "a.example", vec![]) },
+                Route::Refuse,
+                "block by <on-error>",
+            ),
+            (
+                "a watched group",
+                connect("watched", "bank.example", casino()),
+                Route::Tunnel,
+                "allow by no-harm, gambling casino weekly",
+            ),
+        ] {
+            let decision = decide(&policy, &asked);
+            assert_eq!((decision.route, told(&decision)), (Some(route), expected.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_watched_group_is_spared() {
+        let policy = policy();
+        let found = vec![entry("casino", "casinos")];
+        let decision = decide(&policy, &Asked { group: "watched", findings: found, ..Asked::default() });
+        assert_eq!((decision.verdict, decision.spared), (Verdict::Allow, Some(Verdict::Block)));
+        assert_eq!(decision.concerns.len(), 1);
+        let fault =
+            decide(&policy, &Asked { group: "watched", fault: Some(Fault::Bomb), ..Asked::default() });
+        assert_eq!((fault.verdict, fault.spared), (Verdict::Allow, Some(Verdict::Block)));
+        let nothing = decide(&policy, &Asked { group: "watched", ..Asked::default() });
+        assert_eq!(nothing.spared, None);
+    }
+
+    #[test]
+    fn a_decision_names_its_place() {
+        let decision =
+            decide(&policy(), &Asked { findings: vec![entry("casino", "casinos")], ..Asked::default() });
+        assert_eq!((&*decision.rule.file, decision.rule.line), ("rules.toml", 20));
+        assert_eq!(decision.category, Some("casino".into()));
+        assert_eq!(decision.theme, Some("gambling".into()));
+        let office = decide(&policy(), &Asked { url: "https://office.example/", ..Asked::default() });
+        assert_eq!((&*office.rule.file, office.rule.line), ("must-work.toml", 1));
+    }
+
+    #[test]
+    fn membership_by_user_directory_and_address() {
+        let policy = policy();
+        for (name, user, directory, address, expected) in [
+            ("a user, in any case", Some("ANNA"), &[][..], "10.1.0.1", &["staff"][..]),
+            ("a directory group, in any case", Some("zoe"), &["teachers"], "10.1.0.1", &["staff"]),
+            (
+                "groups that name the user first",
+                Some("ben"),
+                &["Teachers"],
+                "10.9.0.1",
+                &["learners", "staff"],
+            ),
+            ("two groups, in the order of the file", Some("eve"), &[], "10.9.0.1", &["learners", "adults"]),
+            ("an address", None, &[], "10.1.9.1", &["learners"]),
+            ("two ranges", None, &[], "10.1.2.1", &["learners", "adults"]),
+            ("a user nobody named has an address", Some("zoe"), &[], "10.3.0.1", &["guests"]),
+            ("an IPv4 address in IPv6 clothing", None, &[], "::ffff:10.3.0.1", &["guests"]),
+            ("IPv6", None, &[], "2001:db8::1", &["guests"]),
+            ("nothing known", None, &[], "192.0.2.1", &["learners"]),
+        ] {
+            let who = Who {
+                user: user.map(wardgate_core::UserName::new),
+                directory_groups: directory.iter().map(|group| (*group).into()).collect(),
+                ..Who::unknown(address.parse().unwrap())
+            };
+            let membership = policy.membership(&who);
+            let groups: Vec<&str> = policy.group_names(&membership).map(|group| group.as_str()).collect();
+            assert_eq!(groups, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_soonest_alert_of_several_groups() {
+        let policy = policy();
+        let mut groups = policy.group_named("staff").unwrap().groups.to_vec();
+        groups.extend(policy.group_named("adults").unwrap().groups.iter());
+        let membership = Membership { groups: groups.into() };
+        assert_eq!(policy.categories.themes[0].alert(&membership), AlertLevel::Daily);
+    }
+
+    #[test]
+    fn login_and_devices_by_address() {
+        let policy = policy();
+        assert_eq!(policy.login("10.1.2.3".parse().unwrap()), Login::Required);
+        assert_eq!(policy.login("::ffff:10.1.2.3".parse().unwrap()), Login::Required);
+        assert_eq!(policy.login("10.2.2.3".parse().unwrap()), Login::Optional);
+        let user = |address: &str| policy.address_user(address.parse().unwrap());
+        assert_eq!(user("10.1.2.3").unwrap().as_str(), "reception");
+        assert_eq!(user("10.1.2.4"), None);
+    }
+
+    #[test]
+    fn wording_is_for_the_person() {
+        let policy = policy();
+        let words = |asked: &Asked<'_>| policy.wording(Some(&decide(&policy, asked)));
+        let suicide = words(&Asked { findings: vec![entry("suicide", "s")], ..Asked::default() });
+        assert_eq!(suicide.reason.as_deref(), Some("Please talk to someone."));
+        assert_eq!(suicide.category.as_deref(), Some("Suicide"));
+        let names: Vec<&str> = suicide.help.iter().map(|line| &*line.name).collect();
+        assert_eq!(names, ["Samaritans", "Childline"]);
+        let port = words(&Asked { url: "http://a.example:6667/", ..Asked::default() });
+        assert_eq!((port.reason.as_deref(), port.category), (Some("Web pages only."), None));
+        assert_eq!(&*port.help[0].name, "Childline");
+        let fault = words(&Asked { fault: Some(Fault::Bomb), ..Asked::default() });
+        assert_eq!(fault.reason.as_deref(), Some(UNREADABLE));
+        assert_eq!(&*policy.wording(None).organisation, "Example College");
     }
 }

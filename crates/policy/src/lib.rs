@@ -10,6 +10,8 @@ mod directory;
 mod embedded;
 mod expect;
 mod explain;
+#[cfg(test)]
+mod fixture;
 mod hosts;
 mod policy;
 mod raw;

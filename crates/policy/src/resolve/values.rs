@@ -58,12 +58,15 @@ pub(crate) fn score(source: Source<'_>, score: &Spanned<f32>, problems: &mut Vec
     sound.then_some(value)
 }
 
+/// Labels under which a country's registry sells names: `co.uk` belongs to nobody.
+const REGISTRY_LABELS: [&str; 9] = ["ac", "co", "com", "gov", "ltd", "net", "org", "plc", "sch"];
+
 /// Which hosts may be named.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Breadth {
     /// Any, a whole top-level domain such as `zip` too.
     Any,
-    /// Nothing as wide as a top-level domain: what is named is always allowed, or never looked at.
+    /// Nothing as wide as a top-level domain or a registry's: what is named is always allowed, or never looked at.
     Narrow,
 }
 
@@ -89,8 +92,8 @@ pub(crate) fn host(
         );
     }
     match Host::parse(written) {
-        Ok(Host::Name(name)) if breadth == Breadth::Narrow && !name.contains('.') => complain(
-            format!("`{written}` is a whole top-level domain"),
+        Ok(Host::Name(name)) if breadth == Breadth::Narrow && is_registry(&name) => complain(
+            format!("`{written}` is a whole registry of names"),
             "name the hosts that are meant".to_owned(),
         ),
         Ok(host) => Some(host),
@@ -98,6 +101,14 @@ pub(crate) fn host(
             format!("`{written}` is not a host"),
             "write a host alone, without scheme, port and path, such as `example.com`".to_owned(),
         ),
+    }
+}
+
+/// Whether anybody can buy a name directly below this one: `zip`, `co.uk`.
+fn is_registry(name: &str) -> bool {
+    match name.split_once('.') {
+        None => true,
+        Some((label, country)) => country.len() == 2 && REGISTRY_LABELS.contains(&label),
     }
 }
 
