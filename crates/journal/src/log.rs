@@ -67,6 +67,7 @@ impl AccessLog {
     }
 
     fn over(sink: impl Sink, capacity: u32, dir: PathBuf, path: Arc<Mutex<PathBuf>>) -> Self {
+        metrics::gauge!("wardgate_access_log_unwritable").set(0.0);
         let shared = Arc::new(Shared::new(capacity as usize));
         let (queue, worker) = NonBlockingBuilder::default()
             .lossy(false)
@@ -93,7 +94,8 @@ impl AccessLog {
         self.path.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A bell for this caller alone, rung whenever lines were written: read to the end, then wait for it.
+    /// A bell for this caller alone, rung whenever lines were written: read to the end, then wait for it. Ask once:
+    /// bells hang for as long as the log is open.
     pub fn written(&self) -> Arc<Notify> {
         let bell = Arc::new(Notify::new());
         self.shared.bells.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&bell));

@@ -2,8 +2,8 @@
 //! them. Runs on tracing-appender's worker thread, which flushes whenever its queue is empty.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) struct Shared {
     /// Nobody waits any longer: what cannot be written is given up.
     pub(crate) abandoned: AtomicBool,
     /// Rung whenever lines were written.
-    pub(crate) bells: std::sync::Mutex<Vec<Arc<Notify>>>,
+    pub(crate) bells: Mutex<Vec<Arc<Notify>>>,
 }
 
 impl Shared {
@@ -42,7 +42,7 @@ impl Shared {
             room: Semaphore::new(capacity),
             unwritable: watch::Sender::new(None),
             abandoned: AtomicBool::new(false),
-            bells: std::sync::Mutex::default(),
+            bells: Mutex::default(),
         }
     }
 }
@@ -120,10 +120,10 @@ impl<S: Sink> BatchWriter<S> {
         }
         metrics::counter!("wardgate_access_log_lines_total").increment(self.lines as u64);
         metrics::counter!("wardgate_access_log_bytes_total").increment(self.batch.len() as u64);
-        self.shared.room.add_permits(self.lines);
-        for bell in self.shared.bells.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter() {
+        for bell in self.shared.bells.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             bell.notify_one();
         }
+        self.shared.room.add_permits(self.lines);
         self.discard();
     }
 
