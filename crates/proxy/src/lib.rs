@@ -1,1 +1,38 @@
-//! Placeholder.
+//! The proxy: accepts connections, learns who is there, tunnels or intercepts, exchanges requests and answers, and
+//! answers with a page where policy or trouble says so. It enforces; it decides nothing.
+//!
+//! The modules are the stations of an exchange, in its order:
+//!
+//! ```text
+//! listener -> connection -> identify -> connect -+- tunnel ---------------------------------+
+//!                                                +- intercept -> request -> upstream        |
+//!                                                |                       -> response -> body +-> event
+//!                                                +- refuse (pages) -------------------------+
+//! ```
+//!
+//! Beside them: [`framing`](self) checks HTTP/1 messages on the wire before hyper sees them, `scan` shows text to the
+//! stages as it streams, `local` answers requests made to the proxy itself, `pages` words every refusal.
+
+mod body;
+mod config;
+mod connect;
+mod connection;
+mod framing;
+mod headers;
+mod identify;
+mod intercept;
+mod listener;
+mod local;
+mod pages;
+mod request;
+mod response;
+mod scan;
+mod shared;
+mod stream;
+mod tunnel;
+mod upstream;
+
+pub use config::{ProxyConfig, UpstreamConfig};
+pub use listener::{Proxy, StartError};
+pub use shared::{Parts, Rules};
+pub use upstream::UpstreamSetupError;

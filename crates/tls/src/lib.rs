@@ -1,1 +1,21 @@
-//! Placeholder.
+//! TLS on both sides of an intercepted connection: the school's certificate authority and the leaf certificates it
+//! signs for browsers, the look at a ClientHello before anything is answered, and the strict verification of origins.
+
+mod authority;
+mod hello;
+mod mint;
+mod origin;
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+pub use authority::{Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE};
+pub use hello::{Hello, MAX_HELLO, Peek, peek};
+pub use mint::{MintError, Minter};
+pub use origin::{OriginTls, Problem, RootsError, problem};
+
+/// The cryptography used everywhere: aws-lc-rs with the post-quantum hybrid X25519MLKEM768 offered first.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

@@ -1,0 +1,533 @@
+//! Bodies in both directions: what is held until scanned, what streams past the scan, and where it is cut.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep};
+use wardgate_core::{Decision, Event, EventGuard, Fault, Finding, Outcome};
+
+use crate::framing::Framing;
+use crate::scan::{Watch, stops};
+
+/// The most raw bytes that are held, whatever they decode to.
+const MAX_HELD: usize = 1024 * 1024;
+/// A page that comes in drips is let go after this time without a byte...
+const HOLD_PAUSE: Duration = Duration::from_millis(1_000);
+/// ...or after this time in all. What comes later is scanned before it passes, and cut where need be.
+const HOLD_TIME: Duration = Duration::from_secs(5);
+
+/// Why a body ended early. hyper turns it into a broken message: a client is never told that half is the whole.
+#[derive(Debug)]
+pub(crate) enum BodyError {
+    /// The other side broke off.
+    Broken(hyper::Error),
+    /// Nothing came for too long.
+    Stalled,
+    /// Cut because of what it said.
+    Cut,
+    /// The origin answered without wanting it.
+    Unwanted,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(error) => write!(f, "the body broke off: {error}"),
+            Self::Stalled => f.write_str("the body stalled"),
+            Self::Cut => f.write_str("the body was cut by policy"),
+            Self::Unwanted => f.write_str("the origin did not want the body"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// The part of a body that was read before anything of it was passed on.
+#[derive(Default)]
+pub(crate) struct Held {
+    frames: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+    /// The whole body is here.
+    ended: bool,
+    /// The last decision on it, where one was made.
+    pub(crate) decision: Option<Decision>,
+}
+
+/// Reads and scans up to `limit` bytes of text before anything is passed on. Stops at a decision to block, at the
+/// end of the body, at the limits, or when the body makes people wait.
+pub(crate) async fn hold(body: &mut Incoming, watch: &mut Watch, limit: usize) -> Result<Held, BodyError> {
+    let mut held = Held::default();
+    if watch.fault().is_some() {
+        held.decision = Some(watch.verdict());
+        return Ok(held);
+    }
+    let deadline = Instant::now() + HOLD_TIME;
+    let mut bytes = 0;
+    while bytes < MAX_HELD && watch.text_bytes() < limit as u64 {
+        let pause = deadline.min(Instant::now() + HOLD_PAUSE);
+        let Ok(frame) = tokio::time::timeout_at(pause, body.frame()).await else { return Ok(held) };
+        let decision = match frame.transpose().map_err(BodyError::Broken)?.map(Frame::into_data) {
+            None => {
+                held.ended = true;
+                watch.end()
+            }
+            Some(Ok(data)) => {
+                bytes += data.len();
+                let decision = watch.push(&data);
+                held.frames.push_back(data);
+                decision
+            }
+            Some(Err(frame)) => {
+                held.trailers = frame.into_trailers().ok();
+                None
+            }
+        };
+        if let Some(decision) = decision {
+            let stop = stops(&decision);
+            held.decision = Some(decision);
+            if stop {
+                break;
+            }
+        }
+        if held.ended || watch.fault().is_some() {
+            break;
+        }
+    }
+    Ok(held)
+}
+
+/// A body on its way through: first what was held, then the rest as it comes, scanned chunk by chunk.
+pub(crate) struct Relay {
+    held: Held,
+    rest: Option<Incoming>,
+    watch: Option<Watch>,
+    /// The newest decision that does not stop the body, until somebody records it.
+    decision: Option<Decision>,
+    idle: Duration,
+    clock: Option<Pin<Box<Sleep>>>,
+    waiting: bool,
+}
+
+impl Relay {
+    /// Relays `rest` behind what was held of it. `watch` looks at what is still to come.
+    pub(crate) fn new(held: Held, rest: Incoming, watch: Option<Watch>, idle: Duration) -> Self {
+        let rest = if held.ended { None } else { Some(rest) };
+        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false }
+    }
+
+    /// What was found in the body, decided on it, and went wrong in looking at it, since this was last asked.
+    fn take_notes(&mut self) -> Notes {
+        Notes {
+            decision: self.decision.take(),
+            findings: self.watch.as_mut().map(Watch::take_findings).unwrap_or_default(),
+            fault: self.watch.as_ref().and_then(Watch::fault),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.frames.is_empty()
+            && self.held.trailers.is_none()
+            && self.rest.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    /// The next frame, scanned.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Passed, BodyError>>> {
+        if let Some(data) = self.held.frames.pop_front() {
+            return Poll::Ready(Some(Ok(Passed::Frame(Frame::data(data)))));
+        }
+        if let Some(trailers) = self.held.trailers.take() {
+            return Poll::Ready(Some(Ok(Passed::Frame(Frame::trailers(trailers)))));
+        }
+        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let frame = match Pin::new(rest).poll_frame(cx) {
+            Poll::Ready(frame) => frame,
+            Poll::Pending => return self.poll_patience(cx).map(|error| Some(Err(error))),
+        };
+        self.waiting = false;
+        let decision = match &frame {
+            Some(Ok(frame)) => self.look(frame),
+            Some(Err(_)) => None,
+            None => self.watch.as_mut().and_then(Watch::end),
+        };
+        if decision.as_ref().is_some_and(stops) {
+            self.rest = None;
+            self.decision = decision;
+            return Poll::Ready(Some(Ok(Passed::Cut)));
+        }
+        self.decision = decision.or(self.decision.take());
+        Poll::Ready(frame.map(|frame| frame.map(Passed::Frame).map_err(BodyError::Broken)))
+    }
+
+    /// Scans a frame before it is passed on; the last one with the end of the text.
+    fn look(&mut self, frame: &Frame<Bytes>) -> Option<Decision> {
+        let (watch, data) = (self.watch.as_mut()?, frame.data_ref()?);
+        let decision = watch.push(data);
+        if !self.rest.as_ref().is_some_and(HttpBody::is_end_stream) {
+            return decision;
+        }
+        watch.end().or(decision)
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
+        if !self.waiting {
+            clock.as_mut().reset(Instant::now() + self.idle);
+            self.waiting = true;
+        }
+        ready!(clock.as_mut().poll(cx));
+        Poll::Ready(BodyError::Stalled)
+    }
+}
+
+/// What a relay hands on.
+enum Passed {
+    Frame(Frame<Bytes>),
+    /// Nothing more: a decision stopped the body.
+    Cut,
+}
+
+/// What the event must know of a scanned body.
+#[derive(Default)]
+pub(crate) struct Notes {
+    decision: Option<Decision>,
+    findings: Vec<Finding>,
+    fault: Option<Fault>,
+}
+
+impl Notes {
+    /// Writes them into the event.
+    pub(crate) fn record(mut self, event: &mut Event) {
+        if let Some(decision) = &self.decision {
+            event.decided(decision);
+        }
+        event.findings.append(&mut self.findings);
+        event.fault = event.fault.or(self.fault);
+    }
+
+    /// The decision, where it stops the body.
+    pub(crate) fn stop(&self) -> Option<&Decision> {
+        self.decision.as_ref().filter(|decision| stops(decision))
+    }
+}
+
+/// The body of an answer to a client. Carries the exchange's event, which leaves when the body is done or dropped.
+pub(crate) struct Body {
+    content: Content,
+    event: Option<EventGuard>,
+    answered: Option<Arc<Framing>>,
+    upload: Option<Arc<UploadProgress>>,
+}
+
+enum Content {
+    Empty,
+    Full(Bytes),
+    Relay(Box<Relay>),
+}
+
+impl Body {
+    /// No bytes at all.
+    pub(crate) fn empty() -> Self {
+        Self::of(Content::Empty)
+    }
+
+    /// A page of Wardgate's own.
+    pub(crate) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self::of(Content::Full(bytes.into()))
+    }
+
+    /// An origin's answer.
+    pub(crate) fn relay(relay: Relay) -> Self {
+        Self::of(Content::Relay(Box::new(relay)))
+    }
+
+    fn of(content: Content) -> Self {
+        Self { content, event: None, answered: None, upload: None }
+    }
+
+    /// Gives the body the event to finish, and what else is done when it is done.
+    pub(crate) fn carry(
+        &mut self,
+        mut event: EventGuard,
+        upload: Option<Arc<UploadProgress>>,
+        answered: Option<Arc<Framing>>,
+    ) {
+        if self.is_end_stream() {
+            complete(&mut event);
+        }
+        self.event = Some(event);
+        self.upload = upload;
+        self.answered = answered;
+    }
+
+    /// Releases the connection's count of answers under way, where the event goes elsewhere.
+    pub(crate) fn carry_answered(&mut self, answered: Option<Arc<Framing>>) {
+        self.answered = answered;
+    }
+
+    fn cut(&mut self) -> BodyError {
+        if let Some(event) = &mut self.event {
+            let after = event.response_bytes;
+            event.ended(Outcome::Cut, Some(Cow::Owned(format!("cut after {after} bytes"))));
+        }
+        BodyError::Cut
+    }
+}
+
+/// Marks an event as complete unless it has been told something more telling already.
+fn complete(event: &mut EventGuard) {
+    if event.outcome == Outcome::ClientClosed {
+        event.ended(Outcome::Completed, None);
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let passed = match &mut self.content {
+            Content::Empty => None,
+            Content::Full(bytes) if bytes.is_empty() => None,
+            Content::Full(bytes) => Some(Ok(Passed::Frame(Frame::data(std::mem::take(bytes))))),
+            Content::Relay(relay) => ready!(relay.poll_frame(cx)),
+        };
+        let at_end = passed.is_none() || self.is_end_stream();
+        let frame = match passed {
+            Some(Ok(Passed::Cut)) => return Poll::Ready(Some(Err(self.cut()))),
+            Some(Ok(Passed::Frame(frame))) => Some(frame),
+            Some(Err(error)) => {
+                if let Some(event) = &mut self.event {
+                    let outcome = match error {
+                        BodyError::Stalled => Outcome::TimedOut,
+                        _ => Outcome::UpstreamFailed,
+                    };
+                    event.ended(outcome, Some(Cow::Owned(error.to_string())));
+                }
+                return Poll::Ready(Some(Err(error)));
+            }
+            None => None,
+        };
+        if let Some(event) = &mut self.event {
+            event.response_bytes +=
+                frame.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+            if at_end {
+                complete(event);
+            }
+        }
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Empty => true,
+            Content::Full(bytes) => bytes.is_empty(),
+            Content::Relay(relay) => relay.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Empty => SizeHint::with_exact(0),
+            Content::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Content::Relay(_) => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        if let Some(event) = &mut self.event {
+            if let Content::Relay(relay) = &mut self.content {
+                relay.take_notes().record(event);
+            }
+            if let Some(upload) = &self.upload {
+                event.request_bytes = upload.bytes();
+                upload.take_notes().record(event);
+            }
+        }
+        if let Some(answered) = &self.answered {
+            answered.answered();
+        }
+    }
+}
+
+/// What the exchange must know of a request's body while the connection to the origin is sending it.
+#[derive(Default)]
+pub(crate) struct UploadProgress {
+    bytes: AtomicU64,
+    /// Changes with every frame, so that somebody who waits can tell slow from stuck.
+    moves: AtomicU64,
+    /// The client's own fault, if the body broke off on its side.
+    client_failed: AtomicBool,
+    notes: Mutex<Notes>,
+    /// Opened when the origin asks for the body (100 Continue) or keeps silent for a while.
+    gate: Gate,
+}
+
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    /// The origin answered without asking for the body.
+    unwanted: AtomicBool,
+    moved: Notify,
+}
+
+impl UploadProgress {
+    /// Bytes sent so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// A number that changes whenever something was sent.
+    pub(crate) fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client broke off or sent a malformed body.
+    pub(crate) fn client_failed(&self) -> bool {
+        self.client_failed.load(Ordering::Relaxed)
+    }
+
+    /// What the event must know of the body. Complete once the body is done or dropped.
+    pub(crate) fn take_notes(&self) -> Notes {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets a body flow that waits for 100 Continue.
+    pub(crate) fn open_gate(&self) {
+        self.gate.open.store(true, Ordering::Release);
+        self.gate.moved.notify_one();
+    }
+
+    /// Says that the origin has answered: a body that still waits at the gate is not wanted any more.
+    pub(crate) fn origin_answered(&self) {
+        if !self.gate.open.load(Ordering::Acquire) {
+            self.gate.unwanted.store(true, Ordering::Release);
+            self.gate.moved.notify_one();
+        }
+    }
+}
+
+/// A request's body on its way to the origin.
+pub(crate) struct Upload {
+    relay: Option<Relay>,
+    progress: Arc<UploadProgress>,
+    /// Waits for the gate.
+    gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+/// How long an origin may keep silent before it gets the body that it was asked to expect (RFC 9110, section
+/// 10.1.1: no client should wait for ever).
+const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
+
+impl Upload {
+    /// No body.
+    pub(crate) fn empty() -> (Self, Arc<UploadProgress>) {
+        let progress = Arc::new(UploadProgress::default());
+        (Self { relay: None, progress: Arc::clone(&progress), gate: None }, progress)
+    }
+
+    /// A body; `expects_continue` keeps it back until the origin asks for it.
+    pub(crate) fn new(relay: Relay, expects_continue: bool) -> (Self, Arc<UploadProgress>) {
+        let progress = Arc::new(UploadProgress::default());
+        let gate = expects_continue.then(|| {
+            let progress = Arc::clone(&progress);
+            Box::pin(async move {
+                let asked = tokio::time::timeout(CONTINUE_PATIENCE, progress.gate.moved.notified());
+                if asked.await.is_err() {
+                    progress.gate.open.store(true, Ordering::Release);
+                }
+            }) as Pin<Box<dyn Future<Output = ()> + Send>>
+        });
+        (Self { relay: Some(relay), progress: Arc::clone(&progress), gate }, progress)
+    }
+
+    /// Whether this request could be sent a second time: it has no body.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.relay.is_none()
+    }
+}
+
+impl Upload {
+    fn leave_notes(&mut self) {
+        if let Some(relay) = &mut self.relay {
+            let notes = relay.take_notes();
+            if notes.decision.is_some() || !notes.findings.is_empty() || notes.fault.is_some() {
+                *self.progress.notes.lock().unwrap_or_else(PoisonError::into_inner) = notes;
+            }
+            self.relay = None;
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.leave_notes();
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.as_mut().poll(cx));
+            self.gate = None;
+            if self.progress.gate.unwanted.load(Ordering::Acquire) {
+                return Poll::Ready(Some(Err(BodyError::Unwanted)));
+            }
+        }
+        let this = &mut *self;
+        let Some(relay) = &mut this.relay else { return Poll::Ready(None) };
+        let progress = &this.progress;
+        let frame = match ready!(relay.poll_frame(cx)) {
+            Some(Ok(Passed::Frame(frame))) => frame,
+            Some(Ok(Passed::Cut)) => {
+                this.leave_notes();
+                return Poll::Ready(Some(Err(BodyError::Cut)));
+            }
+            Some(Err(error)) => {
+                progress.client_failed.store(true, Ordering::Relaxed);
+                return Poll::Ready(Some(Err(error)));
+            }
+            None => return Poll::Ready(None),
+        };
+        progress.moves.fetch_add(1, Ordering::Relaxed);
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        progress.bytes.fetch_add(length as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.relay.as_ref().is_none_or(Relay::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.relay {
+            None => SizeHint::with_exact(0),
+            Some(relay) if relay.held.frames.is_empty() => {
+                relay.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), HttpBody::size_hint)
+            }
+            Some(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The `[proxy]` and `[upstream]` sections of the configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+/// How clients reach the proxy, and how much of it they may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxyConfig {
+    /// Address and port to listen on.
+    pub listen: SocketAddr,
+    /// `host:port` that the PAC file names; the address that the PAC file was fetched from where absent.
+    pub public: Option<String>,
+    /// Connections at a time, all clients together.
+    pub max_connections: usize,
+    /// Connections at a time from one address. A site behind one address counts as one client.
+    pub max_connections_per_client: usize,
+    /// The largest request head, in bytes.
+    pub max_head_bytes: usize,
+    /// Seconds that a client may take to send a request's head.
+    pub head_timeout_secs: u64,
+    /// Seconds that a connection may lie idle between requests.
+    pub idle_timeout_secs: u64,
+    /// Seconds without a byte read from or written to a client in the midst of a message.
+    pub stall_timeout_secs: u64,
+    /// Seconds without a byte in either direction after which a tunnel is closed.
+    pub tunnel_idle_timeout_secs: u64,
+    /// Seconds that exchanges under way may take to finish when Wardgate stops.
+    pub drain_timeout_secs: u64,
+    /// Hosts whose minted certificates are remembered.
+    pub minted_hosts: usize,
+    /// Who may read `/metrics`, beside this machine.
+    pub metrics_for: Vec<IpNet>,
+}
+
+impl Default for ProxyConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3128)),
+            public: None,
+            max_connections: 20_000,
+            max_connections_per_client: 1_000,
+            max_head_bytes: 64 * 1024,
+            head_timeout_secs: 30,
+            idle_timeout_secs: 120,
+            stall_timeout_secs: 120,
+            tunnel_idle_timeout_secs: 900,
+            drain_timeout_secs: 20,
+            minted_hosts: 10_000,
+            metrics_for: Vec::new(),
+        }
+    }
+}
+
+/// How the proxy reaches origins.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpstreamConfig {
+    /// PEM files with further root certificates to trust, for example of the school's own servers.
+    pub extra_roots: Vec<PathBuf>,
+    /// A file in the syntax of `/etc/hosts` that is consulted before DNS, beside `/etc/hosts` itself.
+    pub hosts_file: Option<PathBuf>,
+    /// Address ranges that are never connected to, whatever policy says. The default keeps clients away from
+    /// link-local services of the proxy's own machine; add `127.0.0.0/8` and `::1/128` where other services run there.
+    pub deny_addresses: Vec<IpNet>,
+    /// Seconds for a connection to an origin, name look-up and TLS included.
+    pub connect_timeout_secs: u64,
+    /// Seconds until an origin begins to answer.
+    pub response_timeout_secs: u64,
+    /// Seconds without a byte of an answer's body.
+    pub idle_timeout_secs: u64,
+    /// Seconds without a byte of a live stream (server-sent events and the like).
+    pub live_idle_timeout_secs: u64,
+    /// Seconds that an unused connection to an origin is kept.
+    pub keep_alive_secs: u64,
+}
+
+impl Default for UpstreamConfig {
+    fn default() -> Self {
+        let network = |text: &str| text.parse().expect("a network in CIDR notation");
+        Self {
+            extra_roots: Vec::new(),
+            hosts_file: None,
+            deny_addresses: vec![
+                network("0.0.0.0/8"),
+                network("169.254.0.0/16"),
+                network("224.0.0.0/4"),
+                network("255.255.255.255/32"),
+                network("fe80::/10"),
+                network("ff00::/8"),
+            ],
+            connect_timeout_secs: 15,
+            response_timeout_secs: 300,
+            idle_timeout_secs: 300,
+            live_idle_timeout_secs: 3_600,
+            keep_alive_secs: 60,
+        }
+    }
+}
+
+/// Seconds from the configuration as a duration; zero counts as one, so that no wait is without end or hopeless.
+pub(crate) fn seconds(configured: u64) -> Duration {
+    Duration::from_secs(configured.max(1))
+}

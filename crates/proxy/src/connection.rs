@@ -1,0 +1,142 @@
+//! One client connection, plain or inside an intercepted tunnel: HTTP/1.1 or HTTP/2, request after request.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use wardgate_core::{Scheme, Target, Who};
+
+use crate::framing::{Framed, Framing, MAX_FIELDS, Violation};
+use crate::listener::Place;
+use crate::request;
+use crate::shared::Shared;
+
+/// Requests of one HTTP/2 client connection under way at a time.
+const MAX_STREAMS: u32 = 200;
+/// What an HTTP/2 client may send before we have read it: per stream, and per connection.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+/// An HTTP/2 connection is probed after this time without a frame, and closed when the probe is not answered.
+const PING_AFTER: Duration = Duration::from_secs(45);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where a connection's requests come from.
+pub(crate) enum Leg {
+    /// A client that speaks to the proxy.
+    Open,
+    /// A client that believes to speak to an origin, inside a tunnel.
+    Inside(Tunnel),
+}
+
+/// The tunnel that an intercepted connection runs in.
+pub(crate) struct Tunnel {
+    /// Scheme of the requests inside, host and port of the CONNECT.
+    pub(crate) scheme: Scheme,
+    pub(crate) target: Target,
+    /// Who opened it.
+    pub(crate) who: Who,
+}
+
+/// What all requests of one connection have in common.
+pub(crate) struct Conn {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ends: Ends,
+    pub(crate) leg: Leg,
+    pub(crate) framing: Option<Arc<Framing>>,
+    requests: AtomicU64,
+}
+
+impl Conn {
+    /// The violation in the request that is being served now, if its head was refused. Asked once a request.
+    pub(crate) fn next_violation(&self) -> Option<Violation> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        self.framing.as_ref().and_then(|framing| framing.violation(number))
+    }
+}
+
+/// Both ends of a client's connection as seen here, and its place among the connections that are allowed: kept for
+/// as long as anything runs over it, a tunnel included.
+#[derive(Clone)]
+pub(crate) struct Ends {
+    pub(crate) peer: SocketAddr,
+    pub(crate) local: SocketAddr,
+    pub(crate) place: Arc<Place>,
+}
+
+/// Serves HTTP/1.1 until the client leaves or Wardgate stops.
+pub(crate) async fn serve_http1<I>(shared: Arc<Shared>, ends: Ends, leg: Leg, stream: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let framed = Framed::new(stream, shared.limits());
+    let framing = Some(framed.framing());
+    let max_head = shared.config.max_head_bytes;
+    let conn = Arc::new(Conn { shared, ends, leg, framing, requests: AtomicU64::new(0) });
+    let served = Arc::clone(&conn);
+    let service = service_fn(move |request| {
+        let conn = Arc::clone(&served);
+        async move { Ok::<_, Infallible>(request::handle(conn, request).await) }
+    });
+    // The framing check keeps limits and time; hyper's own stand a little behind it.
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_headers(MAX_FIELDS + 2)
+        .max_buf_size(max_head.max(16 * 1024) * 2)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(framed), service)
+        .with_upgrades();
+    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown()).await;
+}
+
+/// Serves HTTP/2 until the client leaves or Wardgate stops.
+pub(crate) async fn serve_http2<I>(shared: Arc<Shared>, ends: Ends, leg: Leg, stream: I)
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let max_head = u32::try_from(shared.config.max_head_bytes).unwrap_or(u32::MAX);
+    let conn = Arc::new(Conn { shared, ends, leg, framing: None, requests: AtomicU64::new(0) });
+    let served = Arc::clone(&conn);
+    let service = service_fn(move |request| {
+        let conn = Arc::clone(&served);
+        async move { Ok::<_, Infallible>(request::handle(conn, request).await) }
+    });
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(max_head)
+        .keep_alive_interval(PING_AFTER)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service);
+    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown()).await;
+}
+
+/// Drives a connection; asks it to finish when Wardgate drains, and drops it when Wardgate ends.
+async fn until_done<C, E>(shared: &Shared, mut connection: Pin<&mut C>, finish: impl FnOnce(Pin<&mut C>))
+where
+    C: Future<Output = Result<(), E>>,
+    E: std::fmt::Display,
+{
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        () = shared.draining.cancelled() => {
+            finish(connection.as_mut());
+            tokio::select! {
+                result = connection => result,
+                () = shared.ending.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a client connection ended");
+    }
+}

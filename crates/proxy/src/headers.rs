@@ -1,0 +1,166 @@
+//! Fields that belong to one hop, and the traces that a proxy leaves (RFC 9110, sections 7.6.1 and 7.6.3).
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    TE, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+use http::{Method, Request, Version};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// The name under which this process appears in `Via`: its own, so that one Wardgate may stand behind another.
+static PSEUDONYM: LazyLock<String> =
+    LazyLock::new(|| format!("wardgate-{:08x}", RandomState::new().hash_one(std::process::id()) as u32));
+
+/// Removes what was meant for this hop only: the standing list, and whatever `Connection` names. `TE: trailers` is
+/// kept, being about the message as a whole.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|name| name.trim().parse().ok())
+            .filter(|name| !is_end_to_end(name))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+    }
+    let wants_trailers = headers
+        .get(TE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")));
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHENTICATION_INFO,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+        HTTP2_SETTINGS,
+    ] {
+        headers.remove(name);
+    }
+    if wants_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Fields that a `Connection` field cannot take away: a client that names them wants to confuse somebody.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    use http::header::{
+        AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE,
+    };
+    [
+        HOST,
+        CONTENT_LENGTH,
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        CACHE_CONTROL,
+        COOKIE,
+        SET_COOKIE,
+        AUTHORIZATION,
+        VIA,
+    ]
+    .contains(name)
+}
+
+/// Adds this proxy to `Via`, with the protocol in which the message was received.
+pub(crate) fn add_via(headers: &mut HeaderMap, received: Version) {
+    static ENTRIES: LazyLock<[HeaderValue; 3]> = LazyLock::new(|| {
+        ["1.0", "1.1", "2"].map(|version| {
+            HeaderValue::try_from(format!("{version} {}", *PSEUDONYM))
+                .expect("letters, digits, dots and a hyphen")
+        })
+    });
+    let entry = match received {
+        Version::HTTP_10 => 0,
+        Version::HTTP_2 => 2,
+        _ => 1,
+    };
+    headers.append(VIA, ENTRIES[entry].clone());
+}
+
+/// Whether a message has passed through this proxy before.
+pub(crate) fn came_from_here(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(VIA)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|entry| entry.split_whitespace().nth(1) == Some(PSEUDONYM.as_str()))
+}
+
+/// Whether a request asks for an upgrade that is served: a GET without a body over HTTP/1.1 that names one, not h2c.
+/// The framing check draws the same line.
+pub(crate) fn wants_upgrade<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let names_upgrade = || {
+        headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
+    };
+    request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && headers.get(UPGRADE).is_some_and(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
+        && !headers.contains_key(TRANSFER_ENCODING)
+        && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0")
+        && names_upgrade()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn only_end_to_end_fields_remain() {
+        let mut headers = map(&[
+            ("connection", "close, x-secret, host"),
+            ("x-secret", "1"),
+            ("host", "a.example"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic YTpi"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "websocket"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["accept", "host", "te"]);
+        assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn via_grows_and_shows_loops() {
+        let mut headers = map(&[("via", "1.1 other")]);
+        assert!(!came_from_here(&headers));
+        add_via(&mut headers, Version::HTTP_2);
+        assert!(came_from_here(&headers));
+        assert_eq!(headers.get_all(VIA).iter().count(), 2);
+    }
+}

@@ -1,0 +1,507 @@
+//! One request: understood, identified, looked at, decided on, and sent on its way or answered here.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::rt::TokioIo;
+use wardgate_core::{
+    Decision, EventGuard, Fault, Finding, GroupSettings, Host, Outcome, Phase, Purpose, RequestHead, Ruleset,
+    Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
+};
+
+use crate::body::{Body, Held, Relay, Upload, UploadProgress, hold};
+use crate::config::seconds;
+use crate::connect;
+use crate::connection::{Conn, Leg};
+use crate::framing::Violation;
+use crate::headers::{add_via, came_from_here, remove_hop_by_hop, wants_upgrade};
+use crate::identify::identify;
+use crate::local::{self, INTERNAL_HOST, MAX_FORM, Own};
+use crate::pages::{self, Onward, Refusal};
+use crate::response;
+use crate::scan::{Context, Watch, stops};
+use crate::tunnel;
+
+/// How long a request waits for room in the journal before it is turned away.
+const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
+/// The most of what a person wrote that is recorded, in bytes.
+const MAX_WRITTEN: usize = 2048;
+
+/// An exchange of which nothing is known but that it has begun.
+pub(crate) struct Exchange {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) rules: Arc<Ruleset>,
+    pub(crate) event: EventGuard,
+    upload: Option<Arc<UploadProgress>>,
+    /// Whether the client would show a page.
+    html: bool,
+}
+
+/// An exchange whose target and user are known.
+pub(crate) struct Known {
+    pub(crate) exchange: Exchange,
+    pub(crate) context: Arc<Context>,
+}
+
+/// Answers one request. Whatever happens in here, there is one event.
+pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Response<Body> {
+    let rules = conn.shared.parts.rules.load_full();
+    let violation = conn.next_violation();
+    let address = conn.ends.peer.ip();
+    let begin = EventGuard::begin(&conn.shared.parts.journal, address, Arc::clone(rules.policy.hash()));
+    let Ok(Ok(event)) = tokio::time::timeout(JOURNAL_PATIENCE, begin).await else {
+        let mut response = pages::unrecordable(&conn.shared.pages, &rules.policy.wording(None), address);
+        response.body_mut().carry_answered(conn.framing.clone());
+        return response;
+    };
+    let html = shows_pages(request.headers());
+    let exchange = Exchange { conn, rules, event, upload: None, html };
+    match violation {
+        Some(violation) => exchange.refuse(Refusal::Malformed(violation)),
+        None => exchange.serve(request).await,
+    }
+}
+
+impl Exchange {
+    async fn serve(mut self, mut request: Request<Incoming>) -> Response<Body> {
+        let is_connect = request.method() == Method::CONNECT;
+        self.event.method = Cow::Owned(request.method().as_str().to_owned());
+        self.event.protocol = protocol(request.version());
+        self.event.purpose = purpose(request.headers());
+        match self.understand(&mut request).await {
+            Ok(None) => self.answer_own(&request),
+            Ok(Some((who, target))) => {
+                let known = self.known(who, request.method().clone(), target);
+                if is_connect { connect::answer(known, request).await } else { known.serve(request).await }
+            }
+            Err(refusal) => {
+                let mut response = self.refuse(refusal);
+                if is_connect {
+                    pages::close(&mut response);
+                }
+                response
+            }
+        }
+    }
+
+    /// What is asked for, and by whom; nothing where the proxy itself is asked.
+    async fn understand(
+        &mut self,
+        request: &mut Request<Incoming>,
+    ) -> Result<Option<(Who, Target)>, Refusal> {
+        let Some(target) = target(&self.conn, request)? else { return Ok(None) };
+        self.event.target = Some(target.clone());
+        let who = identify(&self.conn, &self.rules, request.headers_mut(), &mut self.event).await?;
+        if came_from_here(request.headers()) {
+            return Err(Refusal::Loop);
+        }
+        Ok(Some((who, target)))
+    }
+
+    fn answer_own(self, request: &Request<Incoming>) -> Response<Body> {
+        match local::answer(&self.conn.shared, &own(&self.conn, request)) {
+            Ok(response) => self.deliver(response),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    fn known(mut self, who: Who, method: Method, target: Target) -> Known {
+        let membership = self.rules.policy.membership(&who);
+        self.event.group = Some(self.rules.policy.settings(&membership).name.clone());
+        let (rules, purpose) = (Arc::clone(&self.rules), self.event.purpose);
+        let context = Arc::new(Context { rules, who, membership, method, target, purpose });
+        Known { exchange: self, context }
+    }
+
+    /// Answers with a page of Wardgate's own.
+    pub(crate) fn refuse(mut self, refusal: Refusal) -> Response<Body> {
+        let decision = match &refusal {
+            Refusal::Blocked(decision) | Refusal::Warned { decision, .. } => Some(&**decision),
+            _ => None,
+        };
+        let wording = self.rules.policy.wording(decision);
+        let response = self.conn.shared.pages.refuse(&refusal, &wording, &mut self.event, self.html);
+        self.deliver(response)
+    }
+
+    /// Hands an answer to the client, with the event on board.
+    fn deliver(mut self, mut response: Response<Body>) -> Response<Body> {
+        self.event.status = Some(response.status().as_u16());
+        response.body_mut().carry(self.event, self.upload, self.conn.framing.clone());
+        response
+    }
+}
+
+impl Known {
+    /// Answers with a page of Wardgate's own.
+    pub(crate) fn refuse(self, refusal: Refusal) -> Response<Body> {
+        self.exchange.refuse(refusal)
+    }
+
+    fn settings(&self) -> &GroupSettings {
+        self.context.rules.policy.settings(&self.context.membership)
+    }
+
+    async fn serve(mut self, request: Request<Incoming>) -> Response<Body> {
+        if self.context.target.host().as_name() == Some(INTERNAL_HOST) {
+            return self.answer_internal(request).await;
+        }
+        if wants_upgrade(&request) {
+            return self.upgrade(request).await;
+        }
+        match self.forward(request).await {
+            Ok(response) => self.exchange.deliver(response),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// Shows the request's head to the stages, and notes what they say.
+    pub(crate) fn look(&mut self, head: &RequestHead<'_>) -> (Vec<Finding>, Option<Fault>) {
+        let event = &mut self.exchange.event;
+        match self.context.rules.pipeline.request(head) {
+            Ok(report) => {
+                event.findings.clone_from(&report.findings);
+                event.written = report
+                    .written
+                    .into_iter()
+                    .map(|written| WrittenText {
+                        kind: written.kind,
+                        service: written.service,
+                        text: bounded(&written.text, MAX_WRITTEN).into(),
+                    })
+                    .collect();
+                (report.findings, None)
+            }
+            Err(failure) => {
+                event.fault = Some(Fault::Stage(failure.stage));
+                (Vec::new(), event.fault)
+            }
+        }
+    }
+
+    /// Looks at the head and asks policy; what was found where the request may go on.
+    fn pass(&mut self, content_type: Option<&str>) -> Result<Arc<[Finding]>, Refusal> {
+        let context = Arc::clone(&self.context);
+        let head = RequestHead { method: context.method.as_str(), target: &context.target, content_type };
+        let (findings, fault) = self.look(&head);
+        let decision = context.decide(Phase::Request, &findings, fault);
+        self.exchange.event.decided(&decision);
+        self.enforce(decision)?;
+        Ok(findings.into())
+    }
+
+    /// Turns a verdict into a page, unless it lets pass.
+    pub(crate) fn enforce(&mut self, decision: Decision) -> Result<(), Refusal> {
+        match decision.verdict {
+            Verdict::Allow => Ok(()),
+            Verdict::Block => Err(Refusal::Blocked(Box::new(decision))),
+            Verdict::Warn => {
+                let context = &self.context;
+                let grants = &self.exchange.conn.shared.grants;
+                if grants.allows(&context.who, decision.category.as_ref(), &context.target) {
+                    self.exchange.event.continued = true;
+                    return Ok(());
+                }
+                let onward = Onward {
+                    form: format!("{}://{INTERNAL_HOST}/continue", context.target.scheme().as_str()),
+                    token: grants.token(&context.who, decision.category.as_ref(), &context.target),
+                    host: context.target.host().to_string(),
+                };
+                Err(Refusal::Warned { decision: Box::new(decision), onward })
+            }
+        }
+    }
+
+    async fn forward(&mut self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let (parts, body) = request.into_parts();
+        let findings = self.pass(text_of(&parts.headers, CONTENT_TYPE))?;
+        let scanned = self.settings().scan;
+        let mut onward = Request::new(());
+        *onward.method_mut() = parts.method;
+        *onward.uri_mut() = parts.uri;
+        *onward.headers_mut() = parts.headers;
+        let (upload, progress) = self.upload(&mut onward, body, &findings).await?;
+        self.exchange.upload = Some(Arc::clone(&progress));
+        prepare(onward.headers_mut(), parts.version, scanned);
+        let shared = Arc::clone(&self.exchange.conn.shared);
+        let answer =
+            shared.upstream.send(&self.context.target, onward.map(|()| upload), &progress, false).await;
+        match answer {
+            Ok(answer) => response::relay(self, answer, &findings).await,
+            Err(error) => {
+                let notes = progress.take_notes();
+                let cut = notes.stop().cloned();
+                notes.record(&mut self.exchange.event);
+                Err(cut.map_or(Refusal::Upstream(error), |decision| Refusal::Blocked(Box::new(decision))))
+            }
+        }
+    }
+
+    /// Makes the request's body ready to be sent: text is scanned, the first part of it before anything is sent.
+    async fn upload(
+        &mut self,
+        onward: &mut Request<()>,
+        mut body: Incoming,
+        findings: &Arc<[Finding]>,
+    ) -> Result<(Upload, Arc<UploadProgress>), Refusal> {
+        if body.is_end_stream() {
+            return Ok(Upload::empty());
+        }
+        let headers = onward.headers_mut();
+        let kind = self.body_kind(text_of(headers, CONTENT_TYPE));
+        let (content_type, coding) = (text_of(headers, CONTENT_TYPE), text_of(headers, CONTENT_ENCODING));
+        let watch = if self.settings().scan {
+            Watch::begin(&self.context, kind, content_type, coding, findings)
+        } else {
+            None
+        };
+        let idle = seconds(self.exchange.conn.shared.config.stall_timeout_secs);
+        let expects_continue = headers.contains_key(EXPECT);
+        let Some(mut watch) = watch else {
+            return Ok(Upload::new(Relay::new(Held::default(), body, None, idle), expects_continue));
+        };
+        headers.remove(EXPECT); // the beginning of the body is read here, so the client is told to go on
+        let limit = self.hold_limit();
+        let held = if limit == 0 {
+            Held::default()
+        } else {
+            hold(&mut body, &mut watch, limit).await.map_err(|_| Refusal::Malformed(BROKEN_BODY))?
+        };
+        if let Some(decision) = &held.decision {
+            self.exchange.event.decided(decision);
+            if stops(decision) {
+                self.exchange.event.findings.append(&mut watch.take_findings());
+                self.exchange.event.fault = watch.fault();
+                return Err(Refusal::Blocked(Box::new(decision.clone())));
+            }
+        }
+        Ok(Upload::new(Relay::new(held, body, Some(watch), idle), false))
+    }
+
+    /// How much text is held until scanned; nothing for a group that is only monitored.
+    pub(crate) fn hold_limit(&self) -> usize {
+        let settings = self.settings();
+        if settings.monitor_only { 0 } else { settings.hold }
+    }
+
+    /// Whether text of this exchange is scanned at all.
+    pub(crate) fn is_scanned(&self) -> bool {
+        self.settings().scan
+    }
+
+    fn body_kind(&self, content_type: Option<&str>) -> TextKind {
+        let target = &self.context.target;
+        let head = RequestHead { method: self.context.method.as_str(), target, content_type };
+        let report = self.context.rules.pipeline.request(&head);
+        report.ok().and_then(|report| report.body_kind).unwrap_or(TextKind::Post)
+    }
+
+    /// Relays an upgrade such as WebSocket: the handshake over a connection of its own, then bytes.
+    async fn upgrade(mut self, mut request: Request<Incoming>) -> Response<Body> {
+        if let Err(refusal) = self.pass(None) {
+            let mut response = self.refuse(refusal);
+            pages::close(&mut response);
+            return response;
+        }
+        let client = hyper::upgrade::on(&mut request);
+        let protocol = request.headers().get(UPGRADE).cloned();
+        let (parts, _) = request.into_parts();
+        let (upload, progress) = Upload::empty();
+        let mut onward = Request::new(upload);
+        *onward.uri_mut() = parts.uri;
+        *onward.headers_mut() = parts.headers;
+        prepare(onward.headers_mut(), parts.version, false);
+        ask_for_upgrade(onward.headers_mut(), protocol);
+        let shared = Arc::clone(&self.exchange.conn.shared);
+        let mut answer = match shared.upstream.send(&self.context.target, onward, &progress, true).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let mut response = self.refuse(Refusal::Upstream(error));
+                pages::close(&mut response);
+                return response;
+            }
+        };
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let relayed = response::relay(&mut self, answer, &Arc::from([])).await;
+            let mut response = match relayed {
+                Ok(response) => self.exchange.deliver(response),
+                Err(refusal) => self.refuse(refusal),
+            };
+            pages::close(&mut response);
+            return response;
+        }
+        let origin = hyper::upgrade::on(&mut answer);
+        let protocol = answer.headers().get(UPGRADE).cloned();
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = std::mem::take(answer.headers_mut());
+        remove_hop_by_hop(response.headers_mut());
+        add_via(response.headers_mut(), answer.version());
+        ask_for_upgrade(response.headers_mut(), protocol);
+        let mut event = self.exchange.event;
+        event.status = Some(101);
+        let place = Arc::clone(&self.exchange.conn.ends.place);
+        let tasks = shared.tasks.clone();
+        tasks.spawn(async move {
+            let _place = place;
+            match tokio::try_join!(client, origin) {
+                Ok((client, origin)) => {
+                    let idle = seconds(shared.config.tunnel_idle_timeout_secs);
+                    let (client, origin) = (TokioIo::new(client), TokioIo::new(origin));
+                    tunnel::relay(client, origin, event, idle, &shared.ending).await;
+                }
+                Err(_) => event.ended(Outcome::ClientClosed, None),
+            }
+        });
+        response
+    }
+
+    async fn answer_internal(self, request: Request<Incoming>) -> Response<Body> {
+        let answered = if (request.method(), request.uri().path()) == (&Method::POST, "/continue") {
+            let form = Limited::new(request.into_body(), MAX_FORM).collect();
+            let time = seconds(self.exchange.conn.shared.config.stall_timeout_secs);
+            match tokio::time::timeout(time, form).await {
+                Ok(Ok(form)) => {
+                    let (shared, good_for) = (&self.exchange.conn.shared, self.settings().warn_for);
+                    local::go_on(shared, &form.to_bytes(), &self.context.who, good_for)
+                }
+                _ => Err(Refusal::Malformed(BROKEN_BODY)),
+            }
+        } else {
+            let wording = self.context.rules.policy.wording(None);
+            let conn = &self.exchange.conn;
+            local::internal(&conn.shared, &own(conn, &request), &wording)
+        };
+        match answered {
+            Ok(response) => self.exchange.deliver(response),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+}
+
+const BROKEN_BODY: Violation =
+    Violation { status: 400, reason: "the request's body is malformed or broke off" };
+
+/// The request's canonical target; nothing where the proxy itself is asked.
+fn target(conn: &Conn, request: &Request<Incoming>) -> Result<Option<Target>, Refusal> {
+    let uri = request.uri();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    match &conn.leg {
+        Leg::Open if request.method() == Method::CONNECT => {
+            let authority = uri.authority().ok_or(Refusal::Target(TargetError::Authority))?;
+            Target::connect(authority.as_str()).map(Some).map_err(Refusal::Target)
+        }
+        Leg::Open => {
+            let Some(authority) = uri.authority() else { return Ok(None) };
+            let scheme = match uri.scheme_str() {
+                Some("http") => Scheme::Http,
+                Some("https") => Scheme::Https,
+                _ => return Err(Refusal::Target(TargetError::Scheme)),
+            };
+            let target = Target::new(scheme, authority.as_str(), path).map_err(Refusal::Target)?;
+            Ok(Some(target).filter(|target| !is_own(conn, target)))
+        }
+        Leg::Inside(tunnel) => {
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+            let authority = uri.authority().map(|authority| authority.as_str()).or(host);
+            let authority = authority.ok_or(Refusal::Target(TargetError::Host))?;
+            let target = Target::new(tunnel.scheme, authority, path).map_err(Refusal::Target)?;
+            let same = target.host() == tunnel.target.host() && target.port() == tunnel.target.port();
+            if same && request.method() != Method::CONNECT {
+                Ok(Some(target))
+            } else {
+                Err(Refusal::Misdirected)
+            }
+        }
+    }
+}
+
+/// Whether a target is the proxy's own port, under the address at which this client reached it.
+fn is_own(conn: &Conn, target: &Target) -> bool {
+    let here = match target.host() {
+        Host::Address(address) => *address == conn.ends.local.ip() || address.is_loopback(),
+        Host::Name(name) => &**name == "localhost",
+    };
+    here && target.scheme() == Scheme::Http && target.port() == conn.shared.listen.port()
+}
+
+fn own<'a>(conn: &Conn, request: &'a Request<Incoming>) -> Own<'a> {
+    Own {
+        method: request.method(),
+        path: request.uri().path(),
+        host: text_of(request.headers(), HOST),
+        client: conn.ends.peer.ip(),
+        local: conn.ends.local,
+    }
+}
+
+/// Makes a request's fields fit for the next hop.
+fn prepare(headers: &mut HeaderMap, received: Version, scanned: bool) {
+    remove_hop_by_hop(headers);
+    add_via(headers, received);
+    if !scanned {
+        return;
+    }
+    let narrowed = wardgate_text::narrow_accept_encoding(text_of(headers, ACCEPT_ENCODING));
+    if let Ok(codings) = HeaderValue::from_str(&narrowed) {
+        headers.insert(ACCEPT_ENCODING, codings);
+    }
+}
+
+fn ask_for_upgrade(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
+    if let Some(protocol) = protocol {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocol);
+    }
+}
+
+/// A field's value where it is there and is text.
+pub(crate) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
+
+/// Whether a person opened this (Fetch Metadata: the destination is a document, and not fetched ahead of need).
+fn purpose(headers: &HeaderMap) -> Purpose {
+    match text_of(headers, SEC_FETCH_DEST) {
+        None | Some("document") if !headers.contains_key(SEC_PURPOSE) => Purpose::Navigation,
+        _ => Purpose::Subresource,
+    }
+}
+
+/// Whether the client would show a page to a person.
+fn shows_pages(headers: &HeaderMap) -> bool {
+    let framed = match text_of(headers, SEC_FETCH_DEST) {
+        None => true,
+        Some(destination) => matches!(destination, "document" | "iframe" | "frame" | "embed" | "object"),
+    };
+    let accepts =
+        text_of(headers, ACCEPT).is_none_or(|accept| accept.contains("text/html") || accept.contains("*/*"));
+    framed && accepts
+}
+
+/// At most `limit` bytes of a text, cut between characters.
+fn bounded(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

@@ -1,0 +1,80 @@
+//! An origin's answer: its head made fit for the client, its text scanned, the first part of it before anything is
+//! passed on.
+
+use std::sync::Arc;
+
+use http::header::{ALT_SVC, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+use wardgate_core::{Finding, TextKind};
+
+use crate::body::{Body, BodyError, Held, Relay, hold};
+use crate::headers::{add_via, remove_hop_by_hop};
+use crate::pages::Refusal;
+use crate::request::{Known, text_of};
+use crate::scan::Watch;
+use crate::upstream::UpstreamError;
+
+/// Turns an origin's answer into the client's, or into a refusal where its first text says so.
+pub(crate) async fn relay(
+    known: &mut Known,
+    answer: Response<Incoming>,
+    findings: &Arc<[Finding]>,
+) -> Result<Response<Body>, Refusal> {
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Refusal::Upstream(UpstreamError::Malformed)); // nobody asked for it
+    }
+    let (mut head, mut body) = answer.into_parts();
+    remove_hop_by_hop(&mut head.headers);
+    add_via(&mut head.headers, head.version);
+    head.headers.remove(ALT_SVC); // it would lead the browser to QUIC, past this proxy
+    head.version = Version::HTTP_11;
+    let media_type = text_of(&head.headers, CONTENT_TYPE);
+    known.exchange.event.mime = media_type.map(essence);
+    let live = wardgate_text::is_live(media_type);
+    let upstream = &known.exchange.conn.shared.upstream;
+    let idle = if live { upstream.live_idle_timeout } else { upstream.idle_timeout };
+    let coding = text_of(&head.headers, CONTENT_ENCODING);
+    let watch = if !body.is_end_stream() && known.is_scanned() && is_read_by_people(media_type) {
+        Watch::begin(&known.context, TextKind::Page, media_type, coding, findings)
+    } else {
+        None
+    };
+    let Some(mut watch) = watch else {
+        return Ok(Response::from_parts(head, Body::relay(Relay::new(Held::default(), body, None, idle))));
+    };
+    let limit = if live && watch.fault().is_none() { 0 } else { known.hold_limit() };
+    let held = if limit == 0 {
+        Held::default()
+    } else {
+        hold(&mut body, &mut watch, limit).await.map_err(|error| refusal(&error))?
+    };
+    if let Some(decision) = held.decision.clone() {
+        known.exchange.event.decided(&decision);
+        if let Err(refusal) = known.enforce(decision) {
+            known.exchange.event.findings.append(&mut watch.take_findings());
+            known.exchange.event.fault = watch.fault();
+            return Err(refusal);
+        }
+    }
+    Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle))))
+}
+
+/// An answer that broke off before any of it was passed on can still be replaced by a page.
+fn refusal(error: &BodyError) -> Refusal {
+    match error {
+        BodyError::Stalled => Refusal::Upstream(UpstreamError::ResponseTimeout),
+        _ => Refusal::Upstream(UpstreamError::Closed),
+    }
+}
+
+/// Style sheets and scripts hold words that nobody reads.
+fn is_read_by_people(media_type: Option<&str>) -> bool {
+    let Some(media_type) = media_type.map(essence) else { return true };
+    !(&*media_type == "text/css" || media_type.ends_with("javascript") || media_type.ends_with("ecmascript"))
+}
+
+/// A media type without its parameters, in lower case.
+fn essence(media_type: &str) -> Box<str> {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().into()
+}

@@ -1,0 +1,172 @@
+//! Shows the text of a body to the stages as it streams, and asks policy again whenever they find something new.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use wardgate_core::{
+    Decision, Fault, Finding, Membership, Phase, Purpose, Question, Ruleset, Scan, Target, TextKind, Verdict,
+    Who,
+};
+use wardgate_text::{Extractor, Limits, TextError};
+
+/// What every question about one exchange has in common.
+pub(crate) struct Context {
+    pub(crate) rules: Arc<Ruleset>,
+    pub(crate) who: Who,
+    pub(crate) membership: Membership,
+    pub(crate) method: http::Method,
+    pub(crate) target: Target,
+    pub(crate) purpose: Purpose,
+}
+
+impl Context {
+    /// Asks policy. The only place in the proxy that does.
+    pub(crate) fn decide(&self, phase: Phase, findings: &[Finding], fault: Option<Fault>) -> Decision {
+        self.rules.policy.decide(&Question {
+            phase,
+            who: &self.who,
+            membership: &self.membership,
+            at: SystemTime::now(),
+            method: self.method.as_str(),
+            target: &self.target,
+            purpose: self.purpose,
+            findings,
+            fault,
+        })
+    }
+}
+
+/// One body on its way past the stages.
+pub(crate) struct Watch {
+    context: Arc<Context>,
+    kind: TextKind,
+    /// Nothing once looking has failed.
+    reader: Option<Reader>,
+    /// What the request's head led to.
+    before: Arc<[Finding]>,
+    found: Vec<Finding>,
+    fault: Option<Fault>,
+    text_bytes: u64,
+}
+
+struct Reader {
+    extractor: Extractor,
+    scan: Scan,
+    text: String,
+}
+
+impl Watch {
+    /// Begins to watch a body of this media type and coding; nothing where it holds no text or no stage cares. Where
+    /// the coding is unknown the watch begins with a fault: [`Watch::verdict`] says what follows.
+    pub(crate) fn begin(
+        context: &Arc<Context>,
+        kind: TextKind,
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+        before: &Arc<[Finding]>,
+    ) -> Option<Self> {
+        let mut watch = Self {
+            context: Arc::clone(context),
+            kind,
+            reader: None,
+            before: Arc::clone(before),
+            found: Vec::new(),
+            fault: None,
+            text_bytes: 0,
+        };
+        match Extractor::new(content_type, content_encoding, Limits::default()) {
+            Ok(None) => return None,
+            Ok(Some(extractor)) => match context.rules.pipeline.scan(kind) {
+                Ok(scan) if scan.is_idle() => return None,
+                Ok(scan) => watch.reader = Some(Reader { extractor, scan, text: String::new() }),
+                Err(failure) => watch.fault = Some(Fault::Stage(failure.stage)),
+            },
+            Err(error) => watch.fault = Some(fault(&error)),
+        }
+        Some(watch)
+    }
+
+    /// What went wrong in looking, if anything.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Bytes of readable text seen so far.
+    pub(crate) fn text_bytes(&self) -> u64 {
+        self.text_bytes
+    }
+
+    /// What was found in this body.
+    pub(crate) fn take_findings(&mut self) -> Vec<Finding> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// Shows the next bytes as they came over the wire; a decision where there is something new to decide.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Option<Decision> {
+        self.step(|reader| reader.extractor.push(bytes, &mut reader.text), false)
+    }
+
+    /// Says that the body has ended; a decision where there is something new to decide.
+    pub(crate) fn end(&mut self) -> Option<Decision> {
+        let decision = self.step(|reader| reader.extractor.finish(&mut reader.text), true);
+        self.reader = None;
+        decision
+    }
+
+    /// The decision on what is known now.
+    pub(crate) fn verdict(&self) -> Decision {
+        let mut findings = Vec::with_capacity(self.before.len() + self.found.len());
+        findings.extend_from_slice(&self.before);
+        findings.extend_from_slice(&self.found);
+        self.context.decide(Phase::Text(self.kind), &findings, self.fault)
+    }
+
+    fn step(
+        &mut self,
+        extract: impl FnOnce(&mut Reader) -> Result<(), TextError>,
+        at_end: bool,
+    ) -> Option<Decision> {
+        let reader = self.reader.as_mut()?;
+        reader.text.clear();
+        let extracted = extract(reader);
+        self.text_bytes += reader.text.len() as u64;
+        let scanned = reader.inspect(at_end);
+        let failed = match (extracted, scanned) {
+            (_, Err(failure)) => Some(Fault::Stage(failure.stage)),
+            (Err(error), _) => Some(fault(&error)),
+            (Ok(()), Ok(None)) => return None,
+            (Ok(()), Ok(Some(found))) => {
+                self.found = found;
+                None
+            }
+        };
+        if failed.is_some() {
+            self.fault = failed;
+            self.reader = None;
+        }
+        Some(self.verdict())
+    }
+}
+
+impl Reader {
+    /// Shows the extracted text to the stages; the findings where they changed.
+    fn inspect(&mut self, at_end: bool) -> Result<Option<Vec<Finding>>, wardgate_core::StageFailure> {
+        let mut changed = !self.text.is_empty() && self.scan.text(&self.text)?;
+        if at_end {
+            changed |= self.scan.end()?;
+        }
+        if changed { self.scan.findings().map(Some) } else { Ok(None) }
+    }
+}
+
+/// Whether a decision stops the bytes of a body.
+pub(crate) fn stops(decision: &Decision) -> bool {
+    decision.verdict == Verdict::Block
+}
+
+fn fault(error: &TextError) -> Fault {
+    match error {
+        TextError::Bomb { .. } => Fault::Bomb,
+        _ => Fault::Undecodable,
+    }
+}

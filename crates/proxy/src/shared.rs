@@ -1,0 +1,61 @@
+//! What all connections of a proxy share, and the parts that the binary hands in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wardgate_core::{Authenticate, Journal, Ruleset};
+use wardgate_tls::Minter;
+
+use crate::config::{ProxyConfig, seconds};
+use crate::framing::Limits;
+use crate::local::Grants;
+use crate::pages::Pages;
+use crate::upstream::Upstream;
+
+/// The rules in force. A reload stores new ones; an exchange keeps those that it began with.
+pub type Rules = ArcSwap<Ruleset>;
+
+/// What the binary puts into a proxy.
+pub struct Parts {
+    /// The rules in force.
+    pub rules: Arc<Rules>,
+    /// Where events go.
+    pub journal: Arc<dyn Journal>,
+    /// Who says who a client is.
+    pub authenticate: Arc<dyn Authenticate>,
+    /// Mints certificates for intercepted hosts.
+    pub minter: Arc<Minter>,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+}
+
+/// What all connections share.
+pub(crate) struct Shared {
+    pub(crate) config: ProxyConfig,
+    pub(crate) listen: SocketAddr,
+    pub(crate) parts: Parts,
+    pub(crate) upstream: Upstream,
+    pub(crate) pages: Pages,
+    pub(crate) grants: Grants,
+    /// Cancelled when no new request may begin.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when what is still under way must end.
+    pub(crate) ending: CancellationToken,
+    /// Every connection and tunnel.
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Shared {
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            head_bytes: self.config.max_head_bytes,
+            head_time: seconds(self.config.head_timeout_secs),
+            idle_time: seconds(self.config.idle_timeout_secs),
+            stall_time: seconds(self.config.stall_timeout_secs),
+        }
+    }
+}

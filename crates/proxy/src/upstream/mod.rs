@@ -1,0 +1,271 @@
+//! The way to origins: finds an open connection or opens one, sends the request, and says in one word what went
+//! wrong and whose fault it was.
+
+mod dial;
+mod pool;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{EXPECT, HOST};
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderValue, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use tokio::net::TcpStream;
+use wardgate_core::{Scheme, Target};
+use wardgate_tls::{OriginTls, Problem, RootsError};
+
+use crate::body::{Upload, UploadProgress};
+use crate::config::{UpstreamConfig, seconds};
+use dial::Dialer;
+use pool::{Lease, Pool};
+
+/// How often a request is tried again on another connection when a reused one turns out to be closed.
+const MAX_RETRIES: usize = 3;
+
+/// Why the way to origins could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamSetupError {
+    /// The extra roots cannot be used.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// The hosts file cannot be read.
+    #[error("[upstream] hosts_file: {path}: {source}; give a readable file in the syntax of /etc/hosts")]
+    Hosts {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The resolver cannot be set up.
+    #[error("cannot set up name resolution: {0}")]
+    Resolver(String),
+}
+
+/// What went wrong on the way to an origin.
+#[derive(Debug)]
+pub(crate) enum UpstreamError {
+    /// The name does not resolve.
+    Unresolvable,
+    /// The resolver does not answer.
+    ResolverFailed,
+    /// The address is one that is never connected to.
+    Forbidden,
+    /// The address is this proxy itself.
+    Loop,
+    /// No address accepted the connection.
+    Unreachable(io::ErrorKind),
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// TLS failed or the certificate does not verify.
+    Tls(Problem),
+    /// The origin closed or reset the connection before it answered.
+    Closed,
+    /// The origin's answer is not HTTP.
+    Malformed,
+    /// The origin does not answer in time.
+    ResponseTimeout,
+    /// The client's own body broke off.
+    Client,
+}
+
+impl UpstreamError {
+    /// For the event and the log, in words.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Unresolvable => "the name does not resolve",
+            Self::ResolverFailed => "the name servers do not answer",
+            Self::Forbidden => "the address is never connected to",
+            Self::Loop => "the address is this proxy itself",
+            Self::Unreachable(io::ErrorKind::ConnectionRefused) => "the origin refused the connection",
+            Self::Unreachable(_) => "the origin cannot be reached",
+            Self::ConnectTimeout => "connecting to the origin took too long",
+            Self::Tls(problem) => problem.as_str(),
+            Self::Closed => "the origin closed the connection before it answered",
+            Self::Malformed => "the origin's answer is malformed",
+            Self::ResponseTimeout => "the origin did not answer in time",
+            Self::Client => "the client broke off its request",
+        }
+    }
+}
+
+/// The way to origins.
+pub(crate) struct Upstream {
+    dialer: Dialer,
+    pool: Arc<Pool>,
+    tls: OriginTls,
+    connect_timeout: Duration,
+    response_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) live_idle_timeout: Duration,
+}
+
+impl Upstream {
+    /// Sets it up; `own_port` is the proxy's, which is never dialled.
+    pub(crate) fn new(config: &UpstreamConfig, own_port: u16) -> Result<Self, UpstreamSetupError> {
+        Ok(Self {
+            dialer: Dialer::new(config, own_port)?,
+            pool: Pool::start(seconds(config.keep_alive_secs)),
+            tls: OriginTls::new(&config.extra_roots)?,
+            connect_timeout: seconds(config.connect_timeout_secs),
+            response_timeout: seconds(config.response_timeout_secs),
+            idle_timeout: seconds(config.idle_timeout_secs),
+            live_idle_timeout: seconds(config.live_idle_timeout_secs),
+        })
+    }
+
+    /// Opens a bare connection, for a tunnel.
+    pub(crate) async fn dial(&self, target: &Target) -> Result<TcpStream, UpstreamError> {
+        tokio::time::timeout(self.connect_timeout, self.dialer.dial(target))
+            .await
+            .unwrap_or(Err(UpstreamError::ConnectTimeout))
+    }
+
+    /// Sends a request and waits for the head of the answer. The request's URI is set here; its fields are sent as
+    /// they are. `fresh_http1` asks for a connection of its own that speaks HTTP/1.1, for an upgrade.
+    pub(crate) async fn send(
+        &self,
+        target: &Target,
+        mut request: Request<Upload>,
+        progress: &Arc<UploadProgress>,
+        fresh_http1: bool,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let path = request.uri().path_and_query().cloned();
+        let repeatable = request.method().is_idempotent() && request.body().is_empty();
+        for attempt in 0..=MAX_RETRIES {
+            let mut lease = self.lease(target, fresh_http1, attempt == MAX_RETRIES).await?;
+            address(&mut request, target, path.as_ref(), lease.is_http2(), progress);
+            let again = repeatable.then(|| copy(&request));
+            let sending = lease.send(request);
+            let answer = tokio::select! {
+                answer = sending => answer,
+                () = silence(progress, self.response_timeout) => return Err(UpstreamError::ResponseTimeout),
+            };
+            match answer {
+                Ok(response) => {
+                    progress.origin_answered();
+                    lease.give_back(&self.pool);
+                    return Ok(response);
+                }
+                Err(mut error) => {
+                    let unsent = error.take_message();
+                    let retry = lease.is_reused() && attempt < MAX_RETRIES;
+                    match unsent.or(again.filter(|_| is_closed(error.error()))).filter(|_| retry) {
+                        Some(back) => request = back,
+                        None => return Err(classify(error.error(), progress)),
+                    }
+                }
+            }
+        }
+        Err(UpstreamError::Closed)
+    }
+
+    /// A connection to the target's origin: a pooled one, or a new one that may then be shared.
+    async fn lease(&self, target: &Target, fresh_http1: bool, last: bool) -> Result<Lease, UpstreamError> {
+        if fresh_http1 {
+            return self.connected(self.open(target, true)).await;
+        }
+        if !last && let Some(lease) = self.pool.take(target) {
+            return Ok(lease);
+        }
+        let _turn = self.pool.turn_to_connect(target).await;
+        if !last && let Some(lease) = self.pool.take(target) {
+            return Ok(lease);
+        }
+        let lease = self.connected(self.open(target, false)).await?;
+        lease.share(&self.pool);
+        Ok(lease)
+    }
+
+    async fn connected(
+        &self,
+        opening: impl Future<Output = Result<Lease, UpstreamError>>,
+    ) -> Result<Lease, UpstreamError> {
+        tokio::time::timeout(self.connect_timeout, opening)
+            .await
+            .unwrap_or(Err(UpstreamError::ConnectTimeout))
+    }
+
+    async fn open(&self, target: &Target, http1_only: bool) -> Result<Lease, UpstreamError> {
+        let stream = self.dialer.dial(target).await?;
+        match target.scheme() {
+            Scheme::Http => pool::http1(target, stream).await,
+            Scheme::Https => {
+                let config = if http1_only { &self.tls.http1 } else { &self.tls.any };
+                let stream = dial::tls(stream, target, Arc::clone(config)).await?;
+                let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                if http2 { pool::http2(target, stream).await } else { pool::http1(target, stream).await }
+            }
+        }
+    }
+}
+
+/// Gives a request the form of target and host that its connection wants.
+fn address(
+    request: &mut Request<Upload>,
+    target: &Target,
+    path: Option<&PathAndQuery>,
+    http2: bool,
+    progress: &UploadProgress,
+) {
+    let path = path.cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    if http2 {
+        let authority: Option<Authority> = target.authority().parse().ok();
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(http::uri::Scheme::HTTPS);
+        parts.authority = authority;
+        parts.path_and_query = Some(path);
+        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        *request.version_mut() = Version::HTTP_2;
+        request.headers_mut().remove(HOST);
+        if request.headers_mut().remove(EXPECT).is_some() {
+            progress.open_gate(); // HTTP/2 flow control takes the place of waiting
+        }
+        return;
+    }
+    *request.uri_mut() = Uri::from(path);
+    *request.version_mut() = Version::HTTP_11;
+    if let Ok(host) = HeaderValue::from_str(target.authority()) {
+        request.headers_mut().insert(HOST, host);
+    }
+}
+
+/// A request without a body, once more.
+fn copy(request: &Request<Upload>) -> Request<Upload> {
+    let mut again = Request::new(Upload::empty().0);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.version_mut() = request.version();
+    *again.headers_mut() = request.headers().clone();
+    again
+}
+
+/// Ends once the request's body has not moved for `limit`: until the last byte is sent the client sets the pace,
+/// after it the origin owes an answer.
+async fn silence(progress: &UploadProgress, limit: Duration) {
+    let mut seen = progress.moves();
+    loop {
+        tokio::time::sleep(limit).await;
+        let now = progress.moves();
+        if now == seen {
+            return;
+        }
+        seen = now;
+    }
+}
+
+/// Whether the connection was closed under the request, so that it was most likely never looked at.
+fn is_closed(error: &hyper::Error) -> bool {
+    error.is_closed() || error.is_canceled() || error.is_incomplete_message()
+}
+
+fn classify(error: &hyper::Error, progress: &UploadProgress) -> UpstreamError {
+    if progress.client_failed() {
+        return UpstreamError::Client;
+    }
+    if error.is_parse() {
+        return UpstreamError::Malformed;
+    }
+    UpstreamError::Closed
+}
