@@ -1,0 +1,396 @@
+//! An origin server that behaves in every way the tests need: one plain and one TLS port, HTTP/1.1 and HTTP/2,
+//! and a route for each behaviour. It records what it was asked.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::pki::Pki;
+use super::websocket;
+
+/// The body of the page at `/`.
+pub(crate) const PAGE: &str =
+    "<!doctype html><html lang=en><title>Fixed</title><h1>Hello</h1><p>A plain page about rivers.</p>";
+/// How far apart the events of `/sse` are.
+pub(crate) const SSE_INTERVAL: Duration = Duration::from_millis(200);
+/// How many events `/sse` sends.
+pub(crate) const SSE_EVENTS: u64 = 5;
+
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A request as the origin saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    /// Path and query.
+    pub(crate) path: String,
+    /// The protocol spoken by the proxy.
+    pub(crate) version: Version,
+    /// The header fields, in order of the map.
+    pub(crate) headers: HeaderMap,
+}
+
+/// A running origin; its ports close when it is dropped.
+pub(crate) struct Origin {
+    /// Where plain HTTP is served.
+    pub(crate) http: SocketAddr,
+    /// Where HTTPS is served.
+    pub(crate) https: SocketAddr,
+    record: Arc<Record>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Record {
+    seen: Mutex<Vec<Seen>>,
+    connections: AtomicU64,
+}
+
+impl Origin {
+    /// Serves on 127.0.0.1, with HTTP/2 and HTTP/1.1 over TLS.
+    pub(crate) async fn start(pki: &Pki) -> Self {
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), pki, &["h2", "http/1.1"]).await
+    }
+
+    /// Serves on this address, offering these protocols over TLS.
+    pub(crate) async fn start_at(address: IpAddr, pki: &Pki, alpn: &[&str]) -> Self {
+        let plain = TcpListener::bind((address, 0)).await.unwrap();
+        let secure = TcpListener::bind((address, 0)).await.unwrap();
+        let (http, https) = (plain.local_addr().unwrap(), secure.local_addr().unwrap());
+        let record = Arc::new(Record::default());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve_plain(plain, Arc::clone(&record)));
+        tasks.spawn(serve_tls(secure, TlsAcceptor::from(pki.server(alpn)), Arc::clone(&record)));
+        Self { http, https, record, _tasks: tasks }
+    }
+
+    /// A plain URL of this origin under a name that the hosts file maps to it.
+    pub(crate) fn http_url(&self, host: &str, path: &str) -> String {
+        format!("http://{host}:{}{path}", self.http.port())
+    }
+
+    /// An HTTPS URL of this origin under a name that the hosts file maps to it.
+    pub(crate) fn https_url(&self, host: &str, path: &str) -> String {
+        format!("https://{host}:{}{path}", self.https.port())
+    }
+
+    /// Every request so far whose path begins like this.
+    pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
+        self.record.seen.lock().unwrap().iter().filter(|seen| seen.path.starts_with(path)).cloned().collect()
+    }
+
+    /// The only request so far whose path begins like this.
+    pub(crate) fn only(&self, path: &str) -> Seen {
+        let mut seen = self.seen(path);
+        assert_eq!(seen.len(), 1, "the origin saw {path} {} times", seen.len());
+        seen.remove(0)
+    }
+
+    /// How many connections were accepted so far.
+    pub(crate) fn connections(&self) -> u64 {
+        self.record.connections.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve_plain(listener: TcpListener, record: Arc<Record>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let _ = stream.set_nodelay(true);
+        record.connections.fetch_add(1, Ordering::SeqCst);
+        connections.spawn(serve(stream, false, Arc::clone(&record)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_tls(listener: TcpListener, acceptor: TlsAcceptor, record: Arc<Record>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { return };
+        let _ = stream.set_nodelay(true);
+        record.connections.fetch_add(1, Ordering::SeqCst);
+        let (acceptor, record) = (acceptor.clone(), Arc::clone(&record));
+        connections.spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            serve(stream, http2, record).await;
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve<S>(stream: S, http2: bool, record: Arc<Record>)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        record.seen.lock().unwrap().push(Seen {
+            path: request.uri().path_and_query().map_or("/".to_owned(), ToString::to_string),
+            version: request.version(),
+            headers: request.headers().clone(),
+        });
+        async move { Ok::<_, Infallible>(answer(request).await) }
+    });
+    let io = TokioIo::new(stream);
+    // A connection that breaks is often what a test is about; what it means is asserted on the client's side.
+    if http2 {
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+            .serve_connection(io, service)
+            .await;
+    } else {
+        let _ =
+            hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades().await;
+    }
+}
+
+async fn answer(request: Request<Incoming>) -> Response<Body> {
+    let query = request.uri().query().unwrap_or("").to_owned();
+    let query = Query(&query);
+    match request.uri().path() {
+        "/" => html(PAGE.to_owned()),
+        "/words" => html(page_saying(&query.text("say"))),
+        "/compressed" => compressed(query.text("early"), query.text("late"), query.number("padding")),
+        "/echo" => echo(request).await,
+        "/download" => download(query.number("bytes")),
+        "/upload" => upload(request).await,
+        "/sse" => server_sent_events(query.text("say")),
+        "/ws" => websocket::accept(request),
+        "/trailers" => trailers(),
+        "/range" => range(&request),
+        "/unwanted" => plain(StatusCode::FORBIDDEN, "not wanted"),
+        "/status" => status(&query, request.method()),
+        "/slow" => slow(Duration::from_millis(query.number("ms"))).await,
+        "/redirect" => with(plain(StatusCode::FOUND, ""), header::LOCATION, "/landing"),
+        "/cookies" => cookies(),
+        "/hop-by-hop" => hop_by_hop(),
+        "/broken" => broken(query.number("length")),
+        _ => html(PAGE.to_owned()),
+    }
+}
+
+struct Query<'a>(&'a str);
+
+impl Query<'_> {
+    fn text(&self, name: &str) -> String {
+        let pair = self.0.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        pair.unwrap_or("").replace("%20", " ").replace('+', " ")
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.text(name).parse().unwrap_or(0)
+    }
+}
+
+fn full(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// A body of frames made one after the other until there is none; an error breaks the connection off.
+fn frames<S, F, Fut>(state: S, next: F) -> Body
+where
+    S: Send + 'static,
+    F: FnMut(S) -> Fut + Send + 'static,
+    Fut: Future<Output = Option<(io::Result<Frame<Bytes>>, S)>> + Send + 'static,
+{
+    StreamBody::new(stream::unfold(state, next)).boxed_unsync()
+}
+
+fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    with(response, header::CONTENT_TYPE, "text/plain")
+}
+
+fn html(text: String) -> Response<Body> {
+    with(Response::new(full(text)), header::CONTENT_TYPE, "text/html; charset=utf-8")
+}
+
+fn with(mut response: Response<Body>, name: header::HeaderName, value: &str) -> Response<Body> {
+    response.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
+    response
+}
+
+fn page_saying(words: &str) -> String {
+    format!("<!doctype html><html lang=en><title>Words</title><p>{words}</p>")
+}
+
+/// A gzip-encoded page in many small chunks: `early` at its beginning, `late` after `padding` bytes of harmless text.
+fn compressed(early: String, late: String, padding: u64) -> Response<Body> {
+    use std::io::Write as _;
+    let mut text = page_saying(&early);
+    for line in 0.. {
+        if text.len() as u64 >= padding {
+            break;
+        }
+        text.push_str(&format!("<p>Line {line} tells of meadow number {}.</p>\n", line * 7919 % 10_007));
+    }
+    text.push_str(&format!("<p>{late}</p>"));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    let bytes = Bytes::from(encoder.finish().unwrap());
+    let body = frames(bytes, |mut rest| async move {
+        let piece = rest.split_to(rest.len().min(61));
+        (!piece.is_empty()).then(|| (Ok(Frame::data(piece)), rest))
+    });
+    let response = with(Response::new(body), header::CONTENT_TYPE, "text/html; charset=utf-8");
+    with(response, header::CONTENT_ENCODING, "gzip")
+}
+
+/// Says as JSON what arrived: header fields in order and the body.
+async fn echo(request: Request<Incoming>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let Ok(body) = body.collect().await else { return plain(StatusCode::BAD_REQUEST, "the body broke off") };
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    let said = serde_json::json!({
+        "method": head.method.as_str(),
+        "path": head.uri.path_and_query().map(ToString::to_string),
+        "version": format!("{:?}", head.version),
+        "headers": pairs(&head.headers),
+        "trailers": pairs(&trailers),
+        "body": String::from_utf8_lossy(&body.to_bytes()),
+    });
+    with(Response::new(full(said.to_string())), header::CONTENT_TYPE, "application/json")
+}
+
+fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect()
+}
+
+/// So many bytes, made as they are sent.
+fn download(bytes: u64) -> Response<Body> {
+    let piece = Bytes::from(vec![b'd'; 64 * 1024]);
+    let body = frames(bytes, move |left| {
+        let take = left.min(piece.len() as u64);
+        let piece = piece.slice(..take as usize);
+        async move { (take > 0).then(|| (Ok(Frame::data(piece)), left - take)) }
+    });
+    let response = with(Response::new(body), header::CONTENT_LENGTH, &bytes.to_string());
+    with(response, header::CONTENT_TYPE, "application/octet-stream")
+}
+
+/// Counts what it is sent and keeps none of it.
+async fn upload(request: Request<Incoming>) -> Response<Body> {
+    let mut body = request.into_body();
+    let mut bytes = 0u64;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return plain(StatusCode::BAD_REQUEST, "the body broke off") };
+        bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+    }
+    with(Response::new(full(bytes.to_string())), header::CONTENT_TYPE, "text/plain")
+}
+
+/// Events `SSE_INTERVAL` apart, each with its number; the last one also says `say`.
+fn server_sent_events(say: String) -> Response<Body> {
+    let body = frames(0, move |number| {
+        let say = if number + 1 == SSE_EVENTS { say.clone() } else { String::new() };
+        async move {
+            if number == SSE_EVENTS {
+                return None;
+            }
+            if number > 0 {
+                tokio::time::sleep(SSE_INTERVAL).await;
+            }
+            Some((Ok(Frame::data(Bytes::from(format!("data: event {number} {say}\n\n")))), number + 1))
+        }
+    });
+    let response = with(Response::new(body), header::CONTENT_TYPE, "text/event-stream");
+    let response = with(response, header::CACHE_CONTROL, "no-store");
+    with(response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
+}
+
+fn trailers() -> Response<Body> {
+    let body = frames(0, |step| async move {
+        let frame = match step {
+            0 => Frame::data(Bytes::from_static(b"the body")),
+            1 => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("x-checksum", HeaderValue::from_static("12345"));
+                Frame::trailers(trailers)
+            }
+            _ => return None,
+        };
+        Some((Ok(frame), step + 1))
+    });
+    let response = with(Response::new(body), header::TRAILER, "x-checksum");
+    with(response, header::CONTENT_TYPE, "text/plain")
+}
+
+/// Honours one `bytes=a-b` range of a text of ten letters.
+fn range(request: &Request<Incoming>) -> Response<Body> {
+    const TEXT: &str = "abcdefghij";
+    let asked = request.headers().get(header::RANGE).and_then(|value| value.to_str().ok());
+    let Some((from, to)) = asked.and_then(|value| value.strip_prefix("bytes=")?.split_once('-')) else {
+        return with(plain(StatusCode::OK, TEXT), header::ACCEPT_RANGES, "bytes");
+    };
+    let (from, to): (usize, usize) = (from.parse().unwrap_or(0), to.parse().unwrap_or(TEXT.len() - 1));
+    let response = plain(StatusCode::PARTIAL_CONTENT, &TEXT[from..=to]);
+    with(response, header::CONTENT_RANGE, &format!("bytes {from}-{to}/{}", TEXT.len()))
+}
+
+fn status(query: &Query<'_>, method: &Method) -> Response<Body> {
+    let status = StatusCode::from_u16(query.number("code") as u16).unwrap_or(StatusCode::OK);
+    let bodyless =
+        matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) || method == Method::HEAD;
+    let mut response = plain(status, if bodyless { "" } else { "a body" });
+    if method == Method::HEAD || status == StatusCode::NOT_MODIFIED {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("6"));
+    }
+    with(response, header::ETAG, "\"a-tag\"")
+}
+
+async fn slow(wait: Duration) -> Response<Body> {
+    tokio::time::sleep(wait).await;
+    plain(StatusCode::OK, "at last")
+}
+
+fn cookies() -> Response<Body> {
+    let response = with(plain(StatusCode::OK, "two"), header::SET_COOKIE, "a=1; Path=/");
+    with(response, header::SET_COOKIE, "b=2; Path=/; HttpOnly")
+}
+
+/// An answer full of fields that concern this connection alone.
+fn hop_by_hop() -> Response<Body> {
+    let mut response = plain(StatusCode::OK, "hops");
+    for (name, value) in [
+        ("x-keep", "end to end"),
+        ("x-named", "by Connection"),
+        ("connection", "x-named"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-authenticate", "Basic realm=\"origin\""),
+    ] {
+        response.headers_mut().append(header::HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Ends its body before its time: against the promised length, or, with none promised, in the middle of a chunked body.
+fn broken(length: u64) -> Response<Body> {
+    let body = frames(0, |step| async move {
+        match step {
+            0 => Some((Ok(Frame::data(Bytes::from_static(b"the beginning of "))), 1)),
+            _ => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Some((Err(io::Error::other("broken off on purpose")), 2))
+            }
+        }
+    });
+    let response = with(Response::new(body), header::CONTENT_TYPE, "application/octet-stream");
+    if length == 0 { response } else { with(response, header::CONTENT_LENGTH, &length.to_string()) }
+}

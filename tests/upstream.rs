@@ -1,0 +1,212 @@
+//! What goes wrong on the way to an origin: the client gets a page with the right status that says whose fault it is,
+//! a certificate that does not verify is never covered up, and what was cut short stays cut short.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::harness::pki::{EXPIRED, SELF_SIGNED, UNTRUSTED, WRONG_HOST};
+use crate::harness::raw::{RawOrigin, Then};
+use crate::harness::{ALLOWED, Origin, World};
+
+/// An address that answers nothing at all: its queue of connections is full, so that the kernel drops what comes.
+struct BlackHole {
+    address: SocketAddr,
+    _listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    async fn at(address: SocketAddr) -> Self {
+        let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.unwrap();
+        socket.bind(address).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(Ok(stream)) =
+            tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await
+        {
+            queue.push(stream);
+        }
+        Self { address, _listener: listener, _queue: queue }
+    }
+}
+
+fn assert_upstream_failure(line: &Value, status: u16) {
+    assert_eq!(line["http.response.status_code"], status, "{line:#}");
+    let outcome = line["wardgate.outcome"].as_str().unwrap();
+    assert!(matches!(outcome, "upstream-failed" | "timed-out"), "{line:#}");
+    assert!(line["wardgate.detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{line:#}");
+}
+
+#[tokio::test]
+async fn certificates_that_do_not_verify_are_refused_with_the_reason() {
+    let (world, wardgate) = World::running().await;
+    for (host, reason) in
+        [(EXPIRED, "expired"), (SELF_SIGNED, "trust"), (WRONG_HOST, "another"), (UNTRUSTED, "trust")]
+    {
+        for client in [wardgate.client(), wardgate.client().http1()] {
+            let path = format!("/secret-{:?}", Instant::now()).replace([' ', '{', '}', ':'], "");
+            let reply = client.get(&world.https(host, &path)).await;
+            let page = reply.text();
+            assert_eq!(reply.status, 502, "{host}: {page}");
+            assert!(page.to_lowercase().contains(reason), "{host}: the page does not say {reason:?}: {page}");
+            assert!(page.contains(host), "{host} is not named: {page}");
+            assert_upstream_failure(&wardgate.line_about(&path).await, 502);
+        }
+    }
+    assert!(world.origin.seen("/secret").is_empty(), "a request went to an origin that did not verify");
+}
+
+#[tokio::test]
+async fn an_origin_that_is_not_there() {
+    let (world, wardgate) = World::running().await;
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    for (case, url, said) in [
+        ("refused", format!("http://{ALLOWED}:{free}/refused"), ALLOWED),
+        ("refused inside a tunnel", format!("https://{ALLOWED}:{free}/refused-tls"), ALLOWED),
+        (
+            "no such name",
+            "http://no-such-name.example.test/unresolved".to_owned(),
+            "no-such-name.example.test",
+        ),
+        (
+            "plain HTTP where TLS was asked for",
+            format!("https://{ALLOWED}:{}/not-tls", world.origin.http.port()),
+            ALLOWED,
+        ),
+    ] {
+        let reply = wardgate.client().get(&url).await;
+        assert_eq!(reply.status, 502, "{case}: {}", reply.text());
+        assert!(reply.text().contains(said), "{case}: {}", reply.text());
+        assert_upstream_failure(&wardgate.line_about(url.rsplit('/').next().unwrap()).await, 502);
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_takes_too_long() {
+    let mut world = World::new().await;
+    world.site.set("upstream", "connect_timeout_secs", 1);
+    world.site.set("upstream", "response_timeout_secs", 1);
+    world.site.set("upstream", "idle_timeout_secs", 1);
+    let wardgate = world.site.start().await;
+    let hole = BlackHole::at("127.0.0.1:0".parse().unwrap()).await;
+    let silent = RawOrigin::start(Then::Hang(String::new())).await;
+    for (case, url) in [
+        ("never connects", format!("http://{}/no-connection", hole.address)),
+        ("never answers", format!("http://{}/no-answer", silent.address)),
+        ("never shakes hands", format!("https://{}/no-handshake", silent.address)),
+    ] {
+        let reply = wardgate.client().get(&url).await;
+        assert_eq!(reply.status, 504, "{case}: {}", reply.text());
+        assert_upstream_failure(&wardgate.line_about(url.rsplit('/').next().unwrap()).await, 504);
+    }
+    let stalls =
+        RawOrigin::start(Then::Hang("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nsome of it".to_owned()))
+            .await;
+    let reply = wardgate.client().get(&format!("http://{}/stalls", stalls.address)).await;
+    assert!(!reply.complete, "a body that stalled ended cleanly");
+    let line = wardgate.line_about("/stalls").await;
+    assert_eq!(line["wardgate.outcome"], "timed-out", "{line:#}");
+}
+
+#[tokio::test]
+async fn what_is_cut_short_upstream_is_cut_short_downstream() {
+    let (world, wardgate) = World::running().await;
+    let client = wardgate.client();
+    for (way, client, base) in [
+        ("plain", client.clone(), world.http(ALLOWED, "")),
+        ("HTTP/1.1 over TLS", client.http1(), world.https(ALLOWED, "")),
+        ("HTTP/2", client.clone(), world.https(ALLOWED, "")),
+    ] {
+        for (case, path) in
+            [("against its length", "/broken?length=1000"), ("in a chunked body", "/broken?length=0")]
+        {
+            let mark = format!("{path}&mark={}", way.replace(['/', ' ', '.'], ""));
+            let reply = client.get(&format!("{base}{mark}")).await;
+            assert_eq!(reply.status, 200, "{way}, {case}");
+            assert!(!reply.complete, "{way}, {case}: ended cleanly");
+            let line = wardgate.line_about(&mark).await;
+            assert_eq!(line["wardgate.outcome"], "upstream-failed", "{way}, {case}: {line:#}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn answers_that_make_no_sense_are_not_passed_on() {
+    let (_world, wardgate) = World::running().await;
+    for (number, (case, answer)) in [
+        ("no HTTP", "SSH-2.0-OpenSSH_9.9\r\n\r\n"),
+        ("nothing at all", ""),
+        ("half a head", "HTTP/1.1 200 OK\r\nContent-"),
+        ("two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nabc"),
+        ("a length that is no number", "HTTP/1.1 200 OK\r\nContent-Length: ab\r\n\r\nab"),
+        ("a NUL in a field", "HTTP/1.1 200 OK\r\nX-A: \0\r\nContent-Length: 2\r\n\r\nab"),
+        ("a status of two digits", "HTTP/1.1 20 OK\r\nContent-Length: 2\r\n\r\nab"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let origin = RawOrigin::start(Then::Answer(answer.to_owned())).await;
+        let reply = wardgate.client().get(&format!("http://{}/nonsense", origin.address)).await;
+        assert_eq!(reply.status, 502, "{case}");
+        let line = wardgate.wait_for_lines(number + 1).await.pop().unwrap();
+        assert_upstream_failure(&line, 502);
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_contradicts_chunked_goes_no_further() {
+    let (_world, wardgate) = World::running().await;
+    let answer =
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
+    let origin = RawOrigin::start(Then::Answer(answer.to_owned())).await;
+    let reply = wardgate.client().get(&format!("http://{}/both", origin.address)).await;
+    // RFC 9112, section 6.3: chunked counts, and the length is taken away; refusing is as good.
+    match reply.status.as_u16() {
+        200 => assert_eq!((reply.header("content-length"), reply.text().as_str()), (None, "ab")),
+        status => assert_eq!(status, 502),
+    }
+}
+
+#[tokio::test]
+async fn origins_with_ipv6_addresses() {
+    let world = World::new().await;
+    world.site.host("six.example.test", "::1");
+    let wardgate = world.site.start().await;
+    let origin = Origin::start_at("::1".parse().unwrap(), &world.pki, &["h2", "http/1.1"]).await;
+    for url in [
+        origin.http_url("[::1]", "/literal"),
+        origin.https_url("[::1]", "/literal-tls"),
+        origin.http_url("six.example.test", "/name"),
+        origin.https_url("six.example.test", "/name-tls"),
+    ] {
+        assert_eq!(wardgate.client().get(&url).await.status, 200, "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_dead_address_costs_little_where_another_one_lives() {
+    let world = World::new().await;
+    for address in ["::1", "127.0.0.1"] {
+        world.site.host("two.example.test", address);
+    }
+    let wardgate = world.site.start().await;
+    // On this port 127.0.0.1 is the origin, and ::1 swallows every connection.
+    let hole = BlackHole::at(SocketAddr::new("::1".parse().unwrap(), world.origin.http.port())).await;
+    let began = Instant::now();
+    let reply = wardgate.client().get(&world.http("two.example.test", "/")).await;
+    assert_eq!(reply.status, 200);
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "it took {:?} beside {}",
+        began.elapsed(),
+        hole.address
+    );
+
+    // And one that refuses costs nothing: nobody listens on ::1 here.
+    let reply = wardgate.client().get(&world.https("two.example.test", "/")).await;
+    assert_eq!(reply.status, 200);
+}
