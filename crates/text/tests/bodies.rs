@@ -1,5 +1,7 @@
 //! Whole bodies through the public way in: codings, chunk borders, and what hostile senders try.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::io::Write;
 use std::time::{Duration, Instant};
 
