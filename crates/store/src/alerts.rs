@@ -31,7 +31,7 @@ pub struct Person {
 
 impl Person {
     /// What alerts are grouped by: the user whatever the device, in any spelling; the address where no user is known.
-    fn key(&self) -> String {
+    pub fn key(&self) -> String {
         match &self.user {
             Some(user) => format!("user:{}", user.as_str().to_lowercase()),
             None => format!("address:{}", self.client),

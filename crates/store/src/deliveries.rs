@@ -163,10 +163,11 @@ impl<'a> Deliveries<'a> {
         self.settle(id, DeliveryState::Dead, now, Some(error)).await
     }
 
-    /// Puts what was being sent when the process died back into the queue; returns how many there were. For one
-    /// process at its start: it must be the only one that sends.
-    pub async fn recover(self) -> Result<u64, StoreError> {
-        Ok(sqlx::query("UPDATE delivery SET state = 'pending' WHERE state = 'sending'")
+    /// Puts what was being sent by a channel when an attempt was broken off (by a crash, say) back into the queue;
+    /// returns how many there were. For the only one who sends by this channel, while it sends nothing.
+    pub async fn recover(self, channel: Channel) -> Result<u64, StoreError> {
+        Ok(sqlx::query("UPDATE delivery SET state = 'pending' WHERE channel = $1 AND state = 'sending'")
+            .bind(channel.as_str())
             .execute(&self.store.pool)
             .await?
             .rows_affected())
@@ -335,7 +336,8 @@ mod tests {
         let deliveries = store.deliveries();
         let now = column::now();
         let first = deliveries.take(Channel::Email, now).await.unwrap().unwrap();
-        assert_eq!(deliveries.recover().await.unwrap(), 1);
+        assert_eq!(deliveries.recover(Channel::Webhook).await.unwrap(), 0);
+        assert_eq!(deliveries.recover(Channel::Email).await.unwrap(), 1);
         assert_eq!(deliveries.take(Channel::Email, now).await.unwrap().map(|taken| taken.id), Some(first.id));
     }
 
