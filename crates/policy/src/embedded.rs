@@ -48,3 +48,95 @@ fn shipped_files(folder: &'static Dir<'static>) -> Vec<&'static File<'static>> {
     }
     files
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wardgate_core::{
+        CERTAIN, Decide as _, Diagnostic, Evidence, Finding, Pipeline, Report, RequestHead, Ruleset, Stage,
+        Target, TextKind,
+    };
+
+    use super::*;
+    use crate::hosts::HostMap;
+    use crate::{check_expectations, load};
+
+    fn shipped() -> Loaded {
+        embedded().map_err(in_words).unwrap()
+    }
+
+    fn in_words(problems: Vec<Diagnostic>) -> String {
+        problems.iter().map(|problem| format!("{problem}\n")).collect()
+    }
+
+    /// The entries of the lists that are whole hosts, looked up in the plainest way.
+    struct Entries(Vec<(Finding, HostMap<()>)>);
+
+    impl Entries {
+        fn of(loaded: &Loaded) -> Self {
+            let list = |list: &crate::ListSource| {
+                let mut hosts = HostMap::default();
+                for line in list.text.lines().filter(|line| !line.starts_with('#') && !line.contains('/')) {
+                    if let Ok(target) = Target::parse(line.split_whitespace().next().unwrap_or_default()) {
+                        hosts.insert(target.host().clone(), ());
+                    }
+                }
+                let evidence = Evidence::Entry { list: Arc::clone(&list.name), entry: "entry".into() };
+                let category = list.category.clone();
+                let kind = TextKind::Address;
+                let finding = Finding { stage: "entries", category, kind, score: CERTAIN, evidence };
+                (finding, hosts)
+            };
+            Self(loaded.lists.iter().map(list).collect())
+        }
+    }
+
+    impl Stage for Entries {
+        fn name(&self) -> &'static str {
+            "entries"
+        }
+        fn request(&self, head: &RequestHead<'_>, report: &mut Report) {
+            let holding = self.0.iter().filter(|(_, hosts)| hosts.get(head.target.host()).is_some());
+            report.findings.extend(holding.map(|(finding, _)| finding.clone()));
+        }
+    }
+
+    #[test]
+    fn the_shipped_policy_is_sound() {
+        let shipped = shipped();
+        assert_eq!(in_words(shipped.warnings), "");
+        for group in ["staff", "learners", "adult-learners", "visitors"] {
+            assert!(shipped.policy.group_named(group).is_some(), "{group}");
+        }
+        for category in ["pornography", "racial-hatred", "extremism", "gaming", "illegal"] {
+            assert!(shipped.policy.categories().any(|name| name.as_str() == category), "{category}");
+        }
+        for theme in ["self-harm", "radicalisation", "grooming", "bullying"] {
+            assert!(shipped.policy.themes().any(|name| name.as_str() == theme), "{theme}");
+        }
+        assert!(shipped.policy.never_intercept().iter().any(|host| &*host.host == "childline.org.uk"));
+    }
+
+    /// Expectations about addresses hold with the lists alone; those about phrases need the phrases too.
+    #[test]
+    fn the_shipped_policy_does_what_it_should() {
+        let mut shipped = shipped();
+        shipped.expectations.retain(|expectation| !expectation.file.ends_with("phrases.toml"));
+        assert!(shipped.expectations.len() > 50);
+        let pipeline = Pipeline::new(vec![Arc::new(Entries::of(&shipped))]);
+        let ruleset = Ruleset { policy: shipped.policy, pipeline };
+        assert_eq!(in_words(check_expectations(&shipped.expectations, &ruleset)), "");
+    }
+
+    #[test]
+    fn what_is_written_out_is_the_same_policy() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("new/policies");
+        write_embedded(&directory).unwrap();
+        let loaded = load(&directory).map_err(in_words).unwrap();
+        assert_eq!(loaded.policy.hash(), shipped().policy.hash());
+        assert!(loaded.lists[0].path.starts_with(&directory));
+        assert_eq!(write_embedded(&directory).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+}

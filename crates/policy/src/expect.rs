@@ -9,6 +9,7 @@ use wardgate_core::{
     Target, TextKind, Verdict, Who,
 };
 
+use crate::explain::TracePlace;
 use crate::walk::{Inquiry, concerns, walk};
 
 /// One `[[expect]]` of a policy, resolved against it.
@@ -49,11 +50,8 @@ impl Expectation {
         let decision = &steps.last()?.decision;
         let difference = self.difference(decision, &concerns(&steps))?;
         let message = format!("{} should have {difference}: {}", self.group, self.target);
-        let rule = &decision.rule;
-        let help = format!(
-            "expected because: {}; decided by the rule `{}` ({}:{})",
-            self.why, rule.name, rule.file, rule.line
-        );
+        let rule = TracePlace::of(&decision.rule);
+        let help = format!("expected because: {}; decided by the rule {rule}", self.why);
         Some(Diagnostic::error(&self.file, Some(self.position), message).help(help))
     }
 
@@ -71,5 +69,44 @@ impl Expectation {
         let level = concerns.iter().map(|concern| concern.level).max().unwrap_or(AlertLevel::None);
         let expected = self.alert.filter(|expected| *expected != level)?;
         Some(format!("the alert level `{}`, has `{}`", expected.as_str(), level.as_str()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wardgate_core::Pipeline;
+
+    use super::*;
+    use crate::fixture::compile;
+
+    #[test]
+    fn says_what_does_not_hold_and_why_it_should() {
+        let expect = |group: &str, url: &str, rest: &str| {
+            format!("[[expect]]\ngroup = \"{group}\"\nurl = \"{url}\"\n{rest}\nwhy = \"of reasons\"\n")
+        };
+        let held = expect("learners", "https://a.example/", "verdict = \"allow\"\nalert = \"none\"");
+        let verdict = expect("learners", "https://a.example/", "verdict = \"block\"");
+        let port = "http://a.example:6667/";
+        let category = expect("guests", port, "verdict = \"block\"\ncategory = \"games\"");
+        let alert = expect("staff", port, "verdict = \"block\"\nalert = \"weekly\"");
+        let loaded = compile(&[("tests/a.toml", &(held + &verdict + &category + &alert))]);
+        let loaded = loaded.map_err(|problems| problems[0].to_string()).unwrap();
+        let ruleset = Ruleset { policy: loaded.policy, pipeline: Pipeline::default() };
+        let broken = check_expectations(&loaded.expectations, &ruleset);
+        let said: Vec<String> = broken.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                "\
+tests/a.toml:7:1: error: learners should have `block`, has `allow`: https://a.example/
+  help: expected because: of reasons; decided by the rule <default>",
+                "\
+tests/a.toml:12:1: error: guests should have the category `games`, has `none`: http://a.example:6667/
+  help: expected because: of reasons; decided by the rule no-irc (rules.toml:1)",
+                "\
+tests/a.toml:18:1: error: staff should have the alert level `weekly`, has `none`: http://a.example:6667/
+  help: expected because: of reasons; decided by the rule no-irc (rules.toml:1)",
+            ]
+        );
     }
 }

@@ -194,7 +194,7 @@ fn passed_over(
 }
 
 impl TracePlace {
-    fn of(rule: &RuleRef) -> Self {
+    pub(crate) fn of(rule: &RuleRef) -> Self {
         Self { rule: Arc::clone(&rule.name), file: Arc::clone(&rule.file), line: rule.line }
     }
 }
@@ -299,5 +299,152 @@ impl fmt::Display for TraceDecision {
             write!(f, ", spared the group: {}", spared.as_str())?;
         }
         writeln!(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use wardgate_core::{Finding, Inspector, Report, RequestHead, Stage, Target, Who};
+
+    use super::*;
+    use crate::fixture::{compile, entry, words};
+
+    /// Finds casinos in addresses and in texts that name them; panics at a path that says so.
+    struct Probe;
+
+    impl Stage for Probe {
+        fn name(&self) -> &'static str {
+            "probe"
+        }
+        fn request(&self, head: &RequestHead<'_>, report: &mut Report) {
+            assert_ne!(head.target.path(), "/panic", "a probe's panic");
+            if head.target.host().is_within("casino.example") {
+                report.findings.push(entry("casino", "casinos"));
+            }
+        }
+        fn inspector(&self, kind: TextKind) -> Option<Box<dyn Inspector>> {
+            Some(Box::new(Count(kind, 0.0)))
+        }
+    }
+
+    /// Forty points for each piece of text.
+    struct Count(TextKind, f32);
+
+    impl Inspector for Count {
+        fn text(&mut self, piece: &str) -> bool {
+            self.1 = piece.matches("casino").count() as f32 * 40.0;
+            true
+        }
+        fn end(&mut self) -> bool {
+            false
+        }
+        fn findings(&self, into: &mut Vec<Finding>) {
+            if self.1 > 0.0 {
+                into.push(words("casino", self.0, self.1));
+            }
+        }
+    }
+
+    fn trace(group: &str, url: &str, text: Option<&str>) -> Trace {
+        let policy = compile(&[]).map_err(|problems| problems[0].to_string()).unwrap().policy;
+        let who = Who::unknown([127, 0, 0, 1].into());
+        let inquiry = Inquiry {
+            who: &who,
+            membership: &policy.group_named(group).unwrap(),
+            at: SystemTime::UNIX_EPOCH,
+            method: "GET",
+            target: &Target::parse(url).unwrap(),
+            text: text.map(|text| (TextKind::Page, text)),
+        };
+        let mut trace = explain(&policy, &Pipeline::new(vec![Arc::new(Probe)]), &inquiry);
+        trace.policy_hash = "hash".into();
+        trace
+    }
+
+    #[test]
+    fn tells_people_what_happened() {
+        let told = trace("learners", "https://a.example/", Some("casino, casino, casino")).to_string();
+        assert_eq!(
+            told,
+            "\
+https://a.example/
+  asked by nobody in particular, groups: learners
+  policy hash
+
+connect
+  = allow, intercept by <intercept> (groups.toml:11)
+
+request
+  - <help>: not called for
+  - <on-error> (groups.toml:11): not called for
+  - <must-work>: not called for
+  - no-irc (rules.toml:1): for other ports
+  - read-only (rules.toml:7): for other methods
+  - own-list (rules.toml:14): for other groups
+  - no-harm (rules.toml:20): nothing found that it is about
+  - adult-games (rules.toml:25): for other groups
+  - no-games (rules.toml:31): nothing found that it is about
+  = allow by <default>
+
+text
+  found by phrases in the page: casino, 120 points (counts from 100)
+      `word` at byte 7: 120 points, in \"a word here\"
+  - <help>: not called for
+  - <on-error> (groups.toml:11): not called for
+  - <must-work>: not called for
+  - no-irc (rules.toml:1): for other ports
+  - read-only (rules.toml:7): for other methods
+  - own-list (rules.toml:14): for other groups
+  = block by no-harm (rules.toml:20), category casino, theme gambling
+
+in the end: block
+  concern: gambling, because of casino: daily
+"
+        );
+    }
+
+    #[test]
+    fn goes_as_far_as_the_proxy_would() {
+        for (name, group, url, text, expected) in [
+            ("to the text", "learners", "https://a.example/", Some("x"), "connect request text: allow"),
+            ("no CONNECT for plain HTTP", "learners", "http://a.example/", Some("x"), "request text: allow"),
+            ("a refused CONNECT", "guests", "https://casino.example/", Some("x"), "connect: warn"),
+            ("a tunnel", "guests", "https://a.example/", Some("casino casino casino"), "connect: allow"),
+            ("a blocked request", "learners", "https://casino.example/", Some("x"), "connect request: block"),
+            (
+                "a watched group",
+                "watched",
+                "https://casino.example/",
+                Some("x"),
+                "connect request text: allow",
+            ),
+            (
+                "a stage that fails",
+                "learners",
+                "https://a.example/panic",
+                Some("x"),
+                "connect request: block",
+            ),
+            ("a weak text", "learners", "http://a.example/", Some("casino"), "request text: allow"),
+        ] {
+            let trace = trace(group, url, text);
+            let phases: Vec<&str> = trace.steps.iter().map(|step| step.phase).collect();
+            assert_eq!(format!("{}: {}", phases.join(" "), trace.verdict.as_str()), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn tells_scripts_the_same() {
+        let trace = trace("learners", "http://casino.example/", None);
+        let json = serde_json::to_value(&trace).unwrap();
+        assert_eq!(json["verdict"], "block");
+        assert_eq!(json["groups"][0], "learners");
+        assert_eq!(json["steps"][0]["decision"]["rule"], "no-harm");
+        assert_eq!(json["steps"][0]["decision"]["line"], 20);
+        assert_eq!(json["steps"][0]["findings"][0]["counts"], true);
+        assert_eq!(json["steps"][0]["passed_over"][3]["why"], "for other ports");
+        assert_eq!(json["concerns"][0]["level"], "daily");
     }
 }

@@ -3,7 +3,7 @@
 //! [`load`] reads a directory into memory (`directory`), parses each file into raw structures (`source`, `raw`) and
 //! resolves them (`resolve`) to types in which every name is known and every number is in bounds (`policy`, `rule`,
 //! `hosts`). `decide` answers the proxy's questions. `walk` takes a request past the stages and the policy as the
-//! proxy would; [`check_expectations`] and [`explain`] go that way.
+//! proxy would; [`check_expectations`] and [`explain()`] go that way.
 
 mod decide;
 mod directory;

@@ -35,6 +35,11 @@ impl Policy {
         self.groups.named(name).map(|id| self.groups.only(id))
     }
 
+    /// The names of all groups, in the order of the policy.
+    pub fn groups(&self) -> impl Iterator<Item = &GroupName> {
+        self.groups.groups.iter().map(|group| &group.settings.name)
+    }
+
     /// The names of these groups.
     pub fn group_names<'a>(&'a self, membership: &'a Membership) -> impl Iterator<Item = &'a GroupName> {
         membership.groups.iter().map(|id| &self.groups.of(*id).settings.name)

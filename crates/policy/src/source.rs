@@ -42,6 +42,8 @@ impl Source<'_> {
 pub(crate) struct Entry<T> {
     pub(crate) span: Range<usize>,
     pub(crate) value: T,
+    /// Whether all of it was understood: no key was left out.
+    pub(crate) sound: bool,
 }
 
 /// A file on its way from TOML to raw structures: first its lists of tables, then the keys above them.
@@ -88,10 +90,12 @@ impl<'a> Document<'a> {
                     .push(self.source.error(span, format!("`{key}` is a list of tables: write [[{key}]]")));
                 continue;
             };
+            let before = problems.len();
             let read = forgiving(self.source, table, &[], problems, |table| {
                 T::deserialize(ValueDeserializer::from(Spanned::new(span.clone(), DeValue::Table(table))))
             });
-            entries.extend(read.map(|value| Entry { span: span.clone(), value }));
+            let sound = problems.len() == before;
+            entries.extend(read.map(|value| Entry { span, value, sound }));
         }
         entries
     }
@@ -119,10 +123,22 @@ fn forgiving<'a, T>(
             Err(error) => error,
         };
         problems.push(diagnostic(source, &error, also_known));
-        let unknown =
-            error.message().strip_prefix("unknown field `").and_then(|rest| rest.split('`').next())?;
-        table.remove(unknown)?;
+        let unknown = error.message().starts_with("unknown field");
+        if !unknown || !remove_key(&mut table, &error.span()?) {
+            return None;
+        }
     }
+}
+
+/// Takes the key at this place out of a table or one of the tables in it.
+fn remove_key(table: &mut DeTable<'_>, at: &Range<usize>) -> bool {
+    if let Some(key) = table.keys().find(|key| key.span() == *at).cloned() {
+        return table.remove(&key).is_some();
+    }
+    table.iter_mut().any(|(_, value)| match value.get_mut() {
+        DeValue::Table(inner) => remove_key(inner, at),
+        _ => false,
+    })
 }
 
 /// Puts an error of the TOML library into the words of a policy file.

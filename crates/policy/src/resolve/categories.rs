@@ -26,12 +26,13 @@ impl<'a> Resolver<'a> {
     pub(super) fn categories(&mut self, groups: Option<&GroupNames>) -> Option<ResolvedCategories> {
         let mut document = self.required("categories.toml")?;
         let source = document.source;
+        let before = self.problems.len();
         let themes: Vec<Entry<raw::Theme>> = document.tables("theme", &mut self.problems);
         let categories: Vec<Entry<raw::Category>> = document.tables("category", &mut self.problems);
         let _: Option<raw::Nothing> = document.head(&mut self.problems);
         if categories.is_empty() || categories.len().max(themes.len()) > MAX_CATEGORIES {
             let message = format!("a policy has at least 1 and at most {MAX_CATEGORIES} categories");
-            self.problems.push(Diagnostic::error(source.file, None, message));
+            self.unless_reported(before, Diagnostic::error(source.file, None, message));
             return None;
         }
         let mut theme_names = Names::new("theme");

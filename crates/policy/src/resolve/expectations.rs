@@ -40,7 +40,7 @@ impl<'a> Resolver<'a> {
     fn expectation(
         &mut self,
         source: Source<'_>,
-        Entry { span, value }: Entry<raw::Expect>,
+        Entry { span, value, .. }: Entry<raw::Expect>,
         groups: &ResolvedGroups,
         categories: &ResolvedCategories,
     ) -> Option<Expectation> {

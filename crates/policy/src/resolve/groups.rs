@@ -40,11 +40,12 @@ impl<'a> Resolver<'a> {
     ) -> Option<ResolvedGroups> {
         let mut document = self.required("groups.toml")?;
         let source = document.source;
+        let before = self.problems.len();
         let written: Vec<Entry<raw::Group>> = document.tables("group", &mut self.problems);
         let head: raw::Groups = document.head(&mut self.problems)?;
         if written.is_empty() || written.len() > MAX_GROUPS {
             let message = format!("a policy has at least 1 and at most {MAX_GROUPS} groups");
-            self.problems.push(Diagnostic::error(source.file, None, message));
+            self.unless_reported(before, Diagnostic::error(source.file, None, message));
             return None;
         }
         let mut names = Names::new("group");

@@ -46,7 +46,7 @@ impl<'a> Resolver<'a> {
         let entries: Vec<Entry<raw::Hosts>> = self.only_tables(document, key);
         let mut names = Names::new(key);
         let mut named = NamedHosts::default();
-        for Entry { span, value } in entries {
+        for Entry { span, value, .. } in entries {
             names.define(source, &value.name, &mut self.problems);
             let reason = self.said(source, "reason", &value.reason);
             let at = rule_ref(source, rule, span);
@@ -81,16 +81,17 @@ impl<'a> Resolver<'a> {
     pub(super) fn help(&mut self, themes: Option<&Names>) -> Option<ResolvedHelp> {
         let mut document = self.required("help.toml")?;
         let source = document.source;
+        let before = self.problems.len();
         let written: Vec<Entry<raw::Line>> = document.tables("line", &mut self.problems);
         let head: raw::Help = document.head(&mut self.problems)?;
         if written.is_empty() {
-            self.problems.push(Diagnostic::error(source.file, None, "there is no [[line]]"));
+            self.unless_reported(before, Diagnostic::error(source.file, None, "there is no [[line]]"));
         }
         let mut names = Names::new("help line");
         let mut named = NamedHosts::default();
         let reason: Arc<str> = HELP_STAYS_PRIVATE.into();
         let mut lines = Vec::with_capacity(written.len());
-        for Entry { span, value } in written {
+        for Entry { span, value, .. } in written {
             names.define_title(source, &value.name, &mut self.problems);
             self.name_hosts(source, &value.hosts, &rule_ref(source, HELP, span), &reason, &mut named);
             lines.push(self.line(source, &value, &named.hosts));

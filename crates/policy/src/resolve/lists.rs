@@ -39,7 +39,7 @@ impl<'a> Resolver<'a> {
         if let Some(document) = self.optional("lists.toml") {
             let source = document.source;
             let entries: Vec<Entry<raw::List>> = self.only_tables(document, "list");
-            for Entry { span, value } in entries {
+            for Entry { span, value, .. } in entries {
                 let name: Arc<str> = value.name.get_ref().as_str().into();
                 lists.list_names.push(Arc::clone(&name));
                 lists.names.define(source, &value.name, &mut self.problems);

@@ -39,37 +39,57 @@ impl<'a> Resolver<'a> {
         }
         let mut names = Names::new("rule");
         let mut rules: Vec<Rule> = Vec::with_capacity(entries.len());
-        for Entry { span, value } in entries {
-            names.define(source, &value.name, &mut self.problems);
-            let at = rule_ref(source, value.name.get_ref(), span.clone());
-            let rule = self.rule(source, &value, at, known);
-            let shadow = rules.iter().find(|earlier| shadow::covers(earlier, &rule));
-            if let Some(warning) = shadow::warning(&rule, shadow, known.help) {
-                self.problems.push(source.warning(span, warning.message).help(warning.help));
+        for entry in entries {
+            names.define(source, &entry.value.name, &mut self.problems);
+            let before = self.problems.len();
+            let at = rule_ref(source, entry.value.name.get_ref(), entry.span.clone());
+            let rule = self.rule(source, &entry.value, at, known);
+            // What a rule means can be judged only where all of it was understood.
+            if entry.sound && self.problems.len() == before {
+                self.sense(source, &entry, &rule, &rules, known);
+                rules.push(rule);
             }
-            rules.push(rule);
         }
         Some(rules)
     }
 
     fn rule(&mut self, source: Source<'_>, raw: &raw::Rule, at: RuleRef, known: &Known<'_>) -> Rule {
-        let about = self.about(source, raw, known);
-        let reason = raw.reason.as_ref().map(|reason| self.said(source, "reason", reason));
-        if about.is_none() && reason.is_none() && raw.action != Verdict::Allow {
-            let message = "a rule that is not about findings needs a `reason`";
-            let problem = source.error(raw.name.span(), message);
-            self.problems
-                .push(problem.help("say in plain words why, for the person whose page is not shown"));
-        }
         Rule {
             at,
             groups: self.group_set(source, raw, known),
             hosts: self.host_set(source, raw),
             methods: self.methods(source, raw),
             ports: self.some(source, "ports", &raw.ports).map(Into::into),
-            about,
+            about: self.about(source, raw, known),
             action: raw.action,
-            reason,
+            reason: raw.reason.as_ref().map(|reason| self.said(source, "reason", reason)),
+        }
+    }
+
+    /// Finds rules that cannot match, or that would leave a person without a word.
+    fn sense(
+        &mut self,
+        source: Source<'_>,
+        entry: &Entry<raw::Rule>,
+        rule: &Rule,
+        earlier: &[Rule],
+        known: &Known<'_>,
+    ) {
+        if rule.about.is_none() && rule.reason.is_none() && rule.action != Verdict::Allow {
+            let message = "a rule that is not about findings needs a `reason`";
+            let problem = source.error(entry.value.name.span(), message);
+            self.problems
+                .push(problem.help("say in plain words why, for the person whose page is not shown"));
+        }
+        if let Some(why) = rule.about.as_ref().and_then(contradiction) {
+            let message = format!("the rule `{}` can never match", rule.at.name);
+            self.problems.push(source.error(entry.span.clone(), message).help(why));
+            return;
+        }
+        let shadow = earlier.iter().find(|earlier| shadow::covers(earlier, rule));
+        if let Some(why) = shadow::explanation(rule, shadow, known.help) {
+            let message = format!("the rule `{}` can never match", rule.at.name);
+            self.problems.push(source.warning(entry.span.clone(), message).help(why));
         }
     }
 
@@ -124,7 +144,6 @@ impl<'a> Resolver<'a> {
             (Some(categories), Some(of_lists)) => Some(categories.and(&of_lists)),
             (one, other) => one.or(other),
         };
-        self.contradictions(source, raw, both.as_ref(), of_kinds.as_deref());
         let wanted = both.is_some() || of_kinds.is_some() || min_score.is_some();
         wanted.then(|| About {
             categories: both,
@@ -132,24 +151,6 @@ impl<'a> Resolver<'a> {
             kinds: of_kinds.map(Into::into),
             min_score,
         })
-    }
-
-    fn contradictions(
-        &mut self,
-        source: Source<'_>,
-        raw: &raw::Rule,
-        categories: Option<&IdSet>,
-        kinds: Option<&[TextKind]>,
-    ) {
-        let Some(lists) = raw.lists.as_ref().filter(|lists| !lists.get_ref().is_empty()) else { return };
-        if (raw.categories.is_some() || raw.themes.is_some()) && categories.is_some_and(IdSet::is_empty) {
-            let problem = source.error(lists.span(), "the rule can never match");
-            self.problems.push(problem.help("none of these lists is of the rule's categories"));
-        }
-        if kinds.is_some_and(<[TextKind]>::is_empty) {
-            let problem = source.error(lists.span(), "the rule can never match");
-            self.problems.push(problem.help("lists are about addresses: leave `kinds` out"));
-        }
     }
 
     /// The categories named, and those of the themes named.
@@ -193,5 +194,18 @@ impl<'a> Resolver<'a> {
             self.problems.push(problem.help("leave the key out where it does not matter"));
         }
         Some(written.get_ref())
+    }
+}
+
+/// Why no finding can be what a rule wants, if none can.
+fn contradiction(about: &About) -> Option<&'static str> {
+    if about.kinds.as_ref().is_some_and(|kinds| kinds.is_empty()) {
+        return Some("lists are about addresses: leave `kinds` out");
+    }
+    let nothing = about.categories.as_ref().is_some_and(IdSet::is_empty);
+    match about.lists {
+        _ if !nothing => None,
+        Some(_) => Some("none of its lists is of its categories"),
+        None => Some("no category belongs to its themes"),
     }
 }

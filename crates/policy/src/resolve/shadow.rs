@@ -6,27 +6,13 @@ use crate::hosts::HostMap;
 use crate::policy::IdSet;
 use crate::rule::{About, Rule};
 
-/// What to say about a rule that does nothing.
-pub(super) struct Warning {
-    pub(super) message: String,
-    pub(super) help: String,
-}
-
-/// The warning about a rule, if it is shadowed by `earlier` or speaks of help sites alone.
-pub(super) fn warning(rule: &Rule, earlier: Option<&Rule>, help: &HostMap<RuleRef>) -> Option<Warning> {
-    if let Some(earlier) = earlier {
-        return Some(Warning {
-            message: format!("the rule `{}` can never match", rule.at.name),
-            help: format!(
-                "the rule `{}` at line {} takes everything that this one would match",
-                earlier.at.name, earlier.at.line
-            ),
-        });
+/// Why a rule does nothing, if it is shadowed by `earlier` or speaks of help sites alone.
+pub(super) fn explanation(rule: &Rule, earlier: Option<&Rule>, help: &HostMap<RuleRef>) -> Option<String> {
+    if let Some(RuleRef { name, line, .. }) = earlier.map(|earlier| &earlier.at) {
+        return Some(format!("the rule `{name}` at line {line} takes everything that this one would match"));
     }
-    rule.hosts.as_ref().filter(|hosts| help.covers(hosts)).map(|_| Warning {
-        message: format!("the rule `{}` can never match", rule.at.name),
-        help: "its hosts are help sites, which are always allowed".to_owned(),
-    })
+    let only_help = rule.hosts.as_ref().is_some_and(|hosts| help.covers(hosts));
+    only_help.then(|| "its hosts are help sites, which are always allowed".to_owned())
 }
 
 /// Whether `earlier` matches whenever `later` does.
