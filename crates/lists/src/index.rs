@@ -119,7 +119,7 @@ impl Table {
             });
             hashes.push(same[0].0);
             kinds.push(
-                u16::try_from(kind).expect("the compiler allows fewer lists than combinations fit here"),
+                u32::try_from(kind).expect("no more kinds than entries, which fit in memory by the text"),
             );
         }
         let bits = hashes.len().max(2).ilog2();

@@ -32,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// What a client beyond its limit reads.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 5\r\n\
-    Connection: close\r\nContent-Length: 62\r\n\r\nToo many connections from this device. Please try again later.\n";
+    Connection: close\r\nContent-Length: 63\r\n\r\nToo many connections from this device. Please try again later.\n";
 
 /// Why the proxy could not start.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,218 @@
+//! `wardgate serve`: set up, announce, serve, reload when asked, drain, record the last line, end.
+
+use std::fs::{self, DirBuilder};
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+use wardgate_alert::{AlertSink, Guidance, LogSource};
+use wardgate_core::{Decide as _, Journal, Severity};
+use wardgate_identity::Accounts;
+use wardgate_journal::{AccessLog, LogConfig};
+use wardgate_policy::Policy;
+use wardgate_proxy::{Parts, Proxy, Rules};
+use wardgate_store::Store;
+use wardgate_tls::{Authority, Minter};
+
+use crate::config::Config;
+use crate::exit::{Failure, print_diagnostics};
+use crate::rules::{self, Compiled};
+
+/// How long the last lines of the access log may take to be written at the end.
+const LAST_LINES: Duration = Duration::from_secs(10);
+/// How often the metrics clear away what nobody will ask for.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// What is in force: swapped as one by a reload.
+struct InForce {
+    rules: Arc<Rules>,
+    policy: Arc<ArcSwap<Policy>>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn serve(config: Config) -> Result<(), Failure> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("WARDGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .init();
+    prepare_directories(&config)?;
+    let compiled = rules::compile(&config.policy.dir).map_err(Failure::Policy)?;
+    print_diagnostics(&compiled.warnings);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::system)?;
+    let served = runtime.block_on(run(config, compiled));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+fn prepare_directories(config: &Config) -> Result<(), Failure> {
+    let data = &config.data.dir;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(data)
+        .with_context(|| format!("cannot make the data directory {}; set [data] dir", data.display()))
+        .map_err(Failure::System)?;
+    if !config.policy.dir.exists() {
+        write_shipped_policy(&config.policy.dir).map_err(Failure::System)?;
+    }
+    Ok(())
+}
+
+/// The shipped policy goes beside its place first, so that a half-written one is never taken for a policy.
+fn write_shipped_policy(dir: &Path) -> anyhow::Result<()> {
+    let partial = dir.with_extension("partial");
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    wardgate_policy::write_embedded(&partial)
+        .and_then(|()| fs::rename(&partial, dir))
+        .with_context(|| format!("cannot write the shipped policy to {}; set [policy] dir", dir.display()))?;
+    tracing::info!(dir = %dir.display(), "there was no policy: the shipped one was written out");
+    Ok(())
+}
+
+async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
+    let metrics = install_metrics()?;
+    let authority = Arc::new(Authority::open_or_create(&config.certs.dir).map_err(Failure::system)?);
+    let minter = Arc::new(Minter::new(authority, config.proxy.minted_hosts).map_err(Failure::system)?);
+    let in_force = InForce {
+        rules: Arc::new(ArcSwap::new(compiled.ruleset)),
+        policy: Arc::new(ArcSwap::new(compiled.policy)),
+    };
+    let store = Store::open(&config.store_url()).await.map_err(Failure::system)?;
+    let policy = Arc::clone(&in_force.policy);
+    let accounts =
+        Accounts::open(store.clone(), Box::new(move |address| policy.load().address_user(address)));
+    let accounts = Arc::new(accounts.await.map_err(Failure::system)?);
+    let log = LogConfig {
+        dir: config.log_dir(),
+        retention_days: config.log.retention_days,
+        capacity: config.log.capacity,
+    };
+    let log = Arc::new(AccessLog::open(log).map_err(Failure::system)?);
+
+    let parts = Parts {
+        rules: Arc::clone(&in_force.rules),
+        journal: Arc::clone(&log) as Arc<dyn Journal>,
+        authenticate: Arc::clone(&accounts) as _,
+        minter: Arc::clone(&minter),
+        metrics,
+    };
+    let proxy = Proxy::bind(config.proxy.clone(), &config.upstream, parts).await.map_err(Failure::system)?;
+    let end_of_alerts = CancellationToken::new();
+    let alerts = start_alerts(&config, store, &log, &in_force, end_of_alerts.clone()).await?;
+    tokio::spawn(async move { accounts.follow().await });
+
+    let stop = CancellationToken::new();
+    let address = proxy.address();
+    let proxy = tokio::spawn(proxy.run(stop.clone()));
+    announce(address, &minter, &log, &in_force).map_err(Failure::system)?;
+    obey_signals(&config, &in_force).await.map_err(Failure::system)?;
+
+    tracing::info!("stopping: exchanges under way may finish");
+    stop.cancel();
+    let proxy = proxy.await;
+    let closed = log.close(LAST_LINES).await;
+    end_of_alerts.cancel();
+    alerts.stopped().await;
+    proxy.map_err(Failure::system)?;
+    closed.map_err(Failure::system)?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn install_metrics() -> Result<PrometheusHandle, Failure> {
+    let handle = PrometheusBuilder::new().install_recorder().map_err(Failure::system)?;
+    let kept = handle.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(METRICS_UPKEEP).await;
+            kept.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+async fn start_alerts(
+    config: &Config,
+    store: Store,
+    log: &AccessLog,
+    in_force: &InForce,
+    end: CancellationToken,
+) -> Result<AlertSink, Failure> {
+    let source = LogSource { dir: log.dir().to_owned(), written: log.written() };
+    let rules = Arc::clone(&in_force.rules);
+    let guidance = Guidance::new(move || rules.load_full());
+    AlertSink::start(config.alerts.clone(), store, source, guidance, end).await.map_err(Failure::system)
+}
+
+/// Tells a person, or the script that started us, where everything is.
+fn announce(
+    address: std::net::SocketAddr,
+    minter: &Minter,
+    log: &AccessLog,
+    in_force: &InForce,
+) -> std::io::Result<()> {
+    let reached =
+        if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
+    let reached = if reached.contains(':') { format!("[{reached}]") } else { reached };
+    let port = address.port();
+    let ca = minter.authority().certificate_path();
+    let ca = ca.canonicalize().unwrap_or_else(|_| ca.to_owned());
+    let file = log.current_file();
+    let file = file.canonicalize().unwrap_or(file);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "proxy    http://{reached}:{port}")?;
+    writeln!(out, "pac      http://{reached}:{port}/proxy.pac")?;
+    writeln!(out, "ca       {}", ca.display())?;
+    writeln!(out, "log      {}", file.display())?;
+    writeln!(out, "policy   {}", in_force.policy.load().hash())?;
+    writeln!(out, "ready")?;
+    out.flush()
+}
+
+/// Returns when Wardgate is told to stop; reloads the policy when told to.
+async fn obey_signals(config: &Config, in_force: &InForce) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hang_up.recv() => reload(config, in_force).await,
+        }
+    }
+}
+
+/// Puts the policy directory's present contents in force, or says why the last good policy stays.
+async fn reload(config: &Config, in_force: &InForce) {
+    let dir = config.policy.dir.clone();
+    let compiled = match tokio::task::spawn_blocking(move || rules::compile(&dir)).await {
+        Ok(Ok(compiled)) => compiled,
+        Ok(Err(diagnostics)) => {
+            print_diagnostics(&diagnostics);
+            let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+            tracing::error!(errors, "the policy is not reloaded: the last good policy stays in force");
+            return;
+        }
+        Err(error) => {
+            tracing::error!(%error, "the policy is not reloaded: the last good policy stays in force");
+            return;
+        }
+    };
+    print_diagnostics(&compiled.warnings);
+    let hash = Arc::clone(compiled.policy.hash());
+    in_force.policy.store(compiled.policy);
+    in_force.rules.store(compiled.ruleset);
+    tracing::info!(%hash, "the policy was reloaded");
+}
