@@ -83,14 +83,14 @@ impl Place {
 
 /// The string under a key, by its looks: what lies between the quotes that follow.
 fn json_string(json: &str, key: &str) -> Option<String> {
-    let (_, after) = json.split_once(&format!("\"{key}\":\""))?;
+    let (_, value) = json.split_once(&format!("\"{key}\":\""))?;
     let mut escaped = false;
-    let value = after.split(|c: char| {
+    let ends = |c: char| {
         let ends = c == '"' && !escaped;
         escaped = c == '\\' && !escaped;
         ends
-    });
-    value.into_iter().next().map(|value| value.replace('\\', ""))
+    };
+    value.split(ends).next().map(|value| value.replace('\\', ""))
 }
 
 /// Trims the words and cuts them to a length; nothing where none are left.

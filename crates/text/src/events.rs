@@ -32,11 +32,14 @@ struct Fragments {
     answer: String,
     others: String,
     in_answer: bool,
+    /// Whether this stream has been an answer so far.
+    has_answered: bool,
+    /// Whether the current event is too long to be held.
     spilled: bool,
 }
 
 impl Fragments {
-    /// Writes out an event that is over. Beside an answer, other values are written only where they are more than a
+    /// Writes out an event that is over. In an answer, other values are written only where they are more than a
     /// word: names of models and message ids would otherwise tear every word of the answer apart.
     fn end_event(&mut self, out: &mut Prose) {
         self.release(out);
@@ -47,9 +50,9 @@ impl Fragments {
     }
 
     fn release(&mut self, out: &mut Prose) {
-        let has_answer = !self.answer.is_empty();
+        self.has_answered |= !self.answer.is_empty();
         out.push(&self.answer);
-        for value in self.others.lines().filter(|value| !has_answer || value.trim().contains(' ')) {
+        for value in self.others.lines().filter(|value| !self.has_answered || value.trim().contains(' ')) {
             out.aside(value);
         }
         self.answer.clear();
@@ -274,6 +277,11 @@ mod tests {
                 "data: {\"v\":\"a\",\"title\":\"my day\"}\n\ndata: {\"v\":\"b\"}\n\n",
                 "a\nmy day\nb\n",
             ),
+            (
+                "a sign of life within a word",
+                "data: {\"text\":\"su\"}\n\ndata: {\"type\":\"ping\"}\n\ndata: {\"text\":\"icide\"}\n\n",
+                "suicide\n",
+            ),
             ("no answer", "data: {\"name\":\"one\",\"x\":\"two\"}\n\n", "one\ntwo\n"),
             ("JSON over lines", "data: {\"name\":\ndata: \"one\"}\n\n", "one\n"),
             ("unfinished", "data: {\"content\":\"on", "on\n"),
@@ -289,10 +297,14 @@ mod tests {
 
     #[test]
     fn lines() {
-        let lines = "{\"model\":\"m\",\"response\":\"su\"}\n{\"model\":\"m\",\"response\":\"icide\"}\n{broken\n{\"a\":\"b\"}";
-        assert_eq!(read(JsonLines::default(), &[lines]), "suicide\nb\n");
+        let lines = "{\"model\":\"m\",\"response\":\"su\"}\n{\"model\":\"m\",\"response\":\"icide\"}\n{broken\n{\"a\":\"b c\"}";
+        assert_eq!(read(JsonLines::default(), &[lines]), "suicide\nb c\n");
         for cut in 1..lines.len() {
-            assert_eq!(read(JsonLines::default(), &[&lines[..cut], &lines[cut..]]), "suicide\nb\n", "{cut}");
+            assert_eq!(
+                read(JsonLines::default(), &[&lines[..cut], &lines[cut..]]),
+                "suicide\nb c\n",
+                "{cut}"
+            );
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reads the values of `application/x-www-form-urlencoded` bodies.
 
 use encoding_rs::{Decoder, UTF_8};
-use memchr::memchr3;
+use memchr::{memchr2, memchr3};
 
 use crate::json::Json;
 use crate::prose::Prose;
@@ -12,6 +12,7 @@ use crate::reader::Reader;
 pub(crate) struct Form {
     state: State,
     escape: Escape,
+    /// Unescaped bytes of the current value that are not yet decoded; never more than a piece.
     bytes: Vec<u8>,
     utf8: Decoder,
     json: Json,
@@ -58,7 +59,7 @@ impl Form {
         let bytes = piece.as_bytes();
         match self.state {
             State::Name => {
-                let Some(end) = memchr3(b'=', b'&', b'&', bytes) else { return "" };
+                let Some(end) = memchr2(b'=', b'&', bytes) else { return "" };
                 if bytes[end] == b'=' {
                     self.state = State::Value;
                 }
@@ -66,14 +67,14 @@ impl Form {
             }
             _ => {
                 let end = memchr3(b'&', b'%', b'+', bytes).unwrap_or(bytes.len());
-                self.value_piece(&bytes[..end], out);
+                self.value_piece(&bytes[..end]);
                 match bytes.get(end) {
                     None => return "",
                     Some(b'%') => {
                         self.break_escape();
                         self.escape = Escape::Percent;
                     }
-                    Some(b'+') => self.value_piece(b" ", out),
+                    Some(b'+') => self.value_piece(b" "),
                     Some(_) => self.end_value(out),
                 }
                 &piece[end + 1..]
@@ -81,7 +82,7 @@ impl Form {
         }
     }
 
-    fn value_piece(&mut self, mut bytes: &[u8], out: &mut Prose) {
+    fn value_piece(&mut self, mut bytes: &[u8]) {
         while let (false, Some((first, rest))) = (matches!(self.escape, Escape::None), bytes.split_first()) {
             match (self.escape, char::from(*first).to_digit(16)) {
                 (Escape::Percent, Some(_)) => self.escape = Escape::Digit(*first),
@@ -98,7 +99,6 @@ impl Form {
             bytes = rest;
         }
         self.bytes.extend_from_slice(bytes);
-        self.decode(false, out);
     }
 
     /// A percent sign that is followed by something else stands for itself.
@@ -137,6 +137,7 @@ impl Reader for Form {
         while !piece.is_empty() {
             piece = self.pair_piece(piece, out);
         }
+        self.decode(false, out);
     }
 
     fn finish(&mut self, out: &mut Prose) {

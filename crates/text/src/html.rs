@@ -58,7 +58,7 @@ impl Reader for Html {
     fn finish(&mut self, out: &mut Prose) {
         self.with_output(out, |html| {
             if let Some(parser) = html.parser.take() {
-                // Nothing is held that the page has not seen by now.
+                // An error means that the parser gave up at the last, and has told the page so.
                 let _ = parser.end();
             }
             lock(&html.page).finish();

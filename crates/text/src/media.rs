@@ -15,7 +15,7 @@ pub(crate) enum Format {
     Events,
     /// `application/x-www-form-urlencoded`.
     Form,
-    /// `multipart/form-data`.
+    /// `multipart/form-data` and its kin.
     Multipart,
     /// As it stands: plain text, scripts, style sheets, queries.
     Plain,
@@ -56,18 +56,16 @@ impl<'a> MediaType<'a> {
         Some(match (kind, subtype) {
             ("text", "html") | ("application", "xhtml+xml" | "vnd.wap.xhtml+xml") => Format::Html,
             ("text", "event-stream") => Format::Events,
-            ("application" | "text", "json") | ("text", "json5") => Format::Json,
+            ("application" | "text", "json" | "json5" | "json+protobuf") => Format::Json,
             ("application" | "text", "ndjson" | "jsonl" | "jsonlines" | "json-seq" | "stream+json") => {
                 Format::JsonLines
             }
             ("application" | "text", "xml") => Format::Xml,
             ("application", "www-form-urlencoded") => Format::Form,
-            ("multipart", "form-data") => Format::Multipart,
-            ("multipart", "mixed-replace" | "related" | "mixed" | "alternative") => Format::Plain,
+            ("multipart", _) => Format::Multipart,
             ("application", "javascript" | "ecmascript" | "graphql" | "yaml" | "toml" | "sql" | "rtf") => {
                 Format::Plain
             }
-            ("application", "grpc-web-text") => return None,
             (_, subtype) if subtype.ends_with("+json") => Format::Json,
             ("image", "svg+xml") => Format::Xml,
             (_, subtype) if subtype.ends_with("+xml") => Format::Xml,
@@ -143,6 +141,7 @@ mod tests {
             ("image/svg+xml", Some(Format::Xml)),
             ("application/json", Some(Format::Json)),
             ("application/problem+json", Some(Format::Json)),
+            ("application/json+protobuf", Some(Format::Json)),
             ("application/x-ndjson", Some(Format::JsonLines)),
             ("application/stream+json", Some(Format::JsonLines)),
             ("text/event-stream", Some(Format::Events)),
@@ -150,6 +149,7 @@ mod tests {
             ("application/x-javascript", Some(Format::Plain)),
             ("application/x-www-form-urlencoded", Some(Format::Form)),
             ("multipart/form-data; boundary=a", Some(Format::Multipart)),
+            ("multipart/x-mixed-replace; boundary=a", Some(Format::Multipart)),
             ("text/x-whatever", Some(Format::Plain)),
             ("image/png", None),
             ("application/octet-stream", None),

@@ -1,4 +1,4 @@
-//! Reads the text parts of `multipart/form-data` (RFC 7578); files are left out.
+//! Reads the text parts of `multipart/form-data` (RFC 7578) and other bodies of many parts; files are left out.
 
 use memchr::memmem::{self, Finder};
 

@@ -34,7 +34,7 @@ enum State {
     Value {
         quote: u8,
     },
-    /// In a comment; its last two bytes.
+    /// In a comment; its last bytes.
     Comment {
         last: [u8; 3],
     },

@@ -87,7 +87,7 @@ impl Random {
 #[test]
 fn chunk_borders_mean_nothing() {
     let page = PAGE.as_bytes();
-    let (utf16, ..) = (PAGE.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>(), ());
+    let utf16 = PAGE.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let members = [gzip(&page[..100]), gzip(&page[100..])].concat();
     let with_garbage = [gzip(page), b"\0\0garbage".to_vec()].concat();
     let stacked = zstd(&brotli(&gzip(page)));
@@ -229,7 +229,7 @@ fn hostile_pages_are_read_in_time() {
             let (text, result) = read(Some(kind), None, body.as_bytes().chunks(chunk_size));
             assert!(text.contains("word") && result.is_ok(), "{name}");
         }
-        assert!(began.elapsed() < Duration::from_secs(10), "{name}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(60), "{name}: {:?}", began.elapsed());
     }
 }
 
@@ -240,4 +240,10 @@ fn what_is_not_text_is_left_alone() {
     }
     let (text, result) = read(None, None, [&b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR words"[..]]);
     assert_eq!((text.as_str(), result), ("", Ok(())));
+}
+
+#[test]
+fn an_extractor_may_change_threads() {
+    fn is_send<T: Send>() {}
+    is_send::<Extractor>();
 }
