@@ -47,7 +47,7 @@ impl<'a> Resolver<'a> {
         let mut names = Names::new(key);
         let mut named = NamedHosts::default();
         for Entry { span, value, .. } in entries {
-            names.define(source, &value.name, &mut self.problems);
+            names.define_title(source, &value.name, &mut self.problems);
             let reason = self.said(source, "reason", &value.reason);
             let at = rule_ref(source, rule, span);
             self.name_hosts(source, &value.hosts, &at, &reason, &mut named);
@@ -69,11 +69,9 @@ impl<'a> Resolver<'a> {
         for text in hosts.get_ref() {
             let Some(host) = host(source, text, Breadth::Narrow, &mut self.problems) else { continue };
             let written = host.to_string().into();
-            if let Some(other) = named.hosts.insert(host, at.clone()) {
-                let message = format!("`{}` was named before, at line {}", text.get_ref(), other.line);
-                self.problems.push(source.warning(text.span(), message));
+            if named.hosts.insert(host, at.clone()).is_none() {
+                named.unread.push(UnreadHost { host: written, reason: Arc::clone(reason), rule: at.clone() });
             }
-            named.unread.push(UnreadHost { host: written, reason: Arc::clone(reason), rule: at.clone() });
         }
     }
 

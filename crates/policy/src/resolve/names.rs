@@ -31,7 +31,7 @@ impl Names {
         self.define_title(source, name, problems);
     }
 
-    /// Defines a name that people read, such as `Childline`; it may hold capitals and spaces.
+    /// Defines a name that only people read, such as `Childline`; it may hold capitals and spaces.
     pub(crate) fn define_title(&mut self, source: Source<'_>, name: &Text, problems: &mut Vec<Diagnostic>) {
         let text = name.get_ref();
         if self.numbers.insert(text.as_str().into(), self.names.len()).is_some() {

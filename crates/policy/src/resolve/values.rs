@@ -30,7 +30,7 @@ pub(crate) fn size(source: Source<'_>, text: &Text, problems: &mut Vec<Diagnosti
 
 /// Parses `30 min`.
 pub(crate) fn duration(source: Source<'_>, text: &Text, problems: &mut Vec<Diagnostic>) -> Option<Duration> {
-    let units = [("s", 1), ("min", 60), ("h", 3600)];
+    let units = [("s", 1), ("min", 60), ("m", 60), ("h", 3600)];
     let parsed = with_unit(text.get_ref(), &units).map(Duration::from_secs);
     let duration = parsed.filter(|duration| *duration <= MAX_WARN_FOR);
     if duration.is_none() {
