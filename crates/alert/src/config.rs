@@ -178,7 +178,7 @@ impl TryFrom<SmtpTable> for SmtpConfig {
             (None, None) => None,
             _ => return Err("`username` and `password` belong together"),
         };
-        if login.is_some() && table.tls == SmtpTls::None {
+        if login.is_some() && matches!(table.tls, SmtpTls::None | SmtpTls::Opportunistic) {
             return Err(
                 "a password needs `tls = \"required\"` or `\"implicit\"`: it would be sent in the clear",
             );

@@ -1,6 +1,6 @@
 //! Takes deliveries from the queue, one at a time for each way, and notes what became of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -16,6 +16,8 @@ use crate::{AlertError, Guidance, Period, backoff};
 
 /// Longest sleep, however far the next turn: clocks are set, and laptops wake up.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+/// How long messages are begun after shutdown was asked for.
+const LAST_ROUND: Duration = Duration::from_secs(2);
 /// Pause after a failure of the store.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
 
@@ -108,7 +110,7 @@ impl Courier {
         Self { desk, way, queued, unreachable: 0 }
     }
 
-    /// Delivers until shutdown; a message under way is brought to its end.
+    /// Delivers until shutdown; a message under way is brought to its end, and what was queued last is tried once.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             let rest = self.round(&shutdown).await.unwrap_or_else(|error| {
@@ -121,6 +123,16 @@ impl Courier {
                 Ok(()) = self.queued.changed(), if matches!(rest, Rest::UntilQueued(_)) => {}
             }
         }
+        if let Err(error) = self.last_round().await {
+            tracing::error!(channel = self.way.channel().as_str(), %error, "deliveries wait for the next start");
+        }
+    }
+
+    /// Delivers what the last look at the log has queued, as far as that goes quickly.
+    async fn last_round(&mut self) -> Result<(), StoreError> {
+        let until = Instant::now() + LAST_ROUND;
+        while Instant::now() < until && self.attempt(Timestamp::now()).await? == Attempt::Settled {}
+        Ok(())
     }
 
     /// Delivers what may be tried now; returns how long to rest.
@@ -226,5 +238,159 @@ impl Rest {
         match self {
             Self::UntilQueued(wait) | Self::Regardless(wait) => *wait,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::ToSpan;
+    use tempfile::TempDir;
+    use tokio::net::TcpListener;
+    use wardgate_core::AlertLevel;
+    use wardgate_store::{Alert, LogPlace, Receiver};
+
+    use super::*;
+    use crate::testing::smtp::{Behaviour, SmtpServer};
+    use crate::testing::{self, london, seen_event, wording};
+
+    const HOUR: i64 = 3600;
+
+    fn courier(store: &Store, port: u16) -> Courier {
+        let config = format!(
+            "server = 'localhost'\nport = {port}\ntls = 'none'\nfrom = 'wardgate@example.org'\nto = ['dsl@example.org']"
+        );
+        let way = Way::Email(Email::new(toml::from_str(&config).unwrap()).unwrap());
+        let desk = Desk { store: store.clone(), guidance: Guidance::fixed(wording()), time_zone: london() };
+        Courier::new(desk, way, watch::channel(()).1)
+    }
+
+    /// A store with an alert that is queued for one receiver.
+    async fn queued() -> (TempDir, Store, Subject) {
+        let (directory, store) = testing::store().await;
+        let alert = testing::alert("alice", "self-harm", AlertLevel::Immediate, "2026-11-21T10:00Z", 1);
+        keep(&store, &alert, &[Receiver { channel: Channel::Email, address: "dsl@example.org".to_owned() }])
+            .await;
+        (directory, store, Subject::Alert(alert.id))
+    }
+
+    async fn keep(store: &Store, alert: &Alert, receivers: &[Receiver]) {
+        let mut batch = store.alerts().batch().await.unwrap();
+        batch.save(alert).await.unwrap();
+        batch.add_event(alert, &seen_event()).await.unwrap();
+        batch.send(alert, receivers).await.unwrap();
+        batch.commit("tests", &LogPlace { file: String::new(), offset: 0 }).await.unwrap();
+    }
+
+    async fn only(store: &Store, subject: Subject) -> Delivery {
+        store.deliveries().list(subject).await.unwrap().remove(0)
+    }
+
+    #[tokio::test]
+    async fn delivered_once() {
+        let (directory, store, subject) = queued().await;
+        let server = SmtpServer::start(Behaviour::default()).await;
+        let now = Timestamp::now();
+        assert_eq!(courier(&store, server.port()).attempt(now).await.unwrap(), Attempt::Settled);
+        assert_eq!(courier(&store, server.port()).attempt(now).await.unwrap(), Attempt::Idle);
+        let reopened = Store::open(&testing::url(&directory)).await.unwrap();
+        let late = now + (1000 * HOUR).seconds();
+        assert_eq!(courier(&reopened, server.port()).attempt(late).await.unwrap(), Attempt::Idle);
+        assert_eq!(server.mails().len(), 1);
+        let delivery = only(&store, subject).await;
+        assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1));
+    }
+
+    #[tokio::test]
+    async fn a_crash_before_sending_sends_once() {
+        let (directory, store, subject) = queued().await;
+        store.deliveries().take(Channel::Email, Timestamp::now()).await.unwrap().unwrap();
+        drop(store);
+        let store = Store::open(&testing::url(&directory)).await.unwrap();
+        let server = SmtpServer::start(Behaviour::default()).await;
+        courier(&store, server.port()).round(&CancellationToken::new()).await.unwrap();
+        assert_eq!(server.mails().len(), 1);
+        assert_eq!(only(&store, subject).await.state, DeliveryState::Delivered);
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_fate_is_unknown_comes_again_under_its_id() {
+        let (_directory, store, subject) = queued().await;
+        let silent = SmtpServer::start(Behaviour { silent: true, ..Behaviour::default() }).await;
+        let now = Timestamp::now();
+        assert_eq!(courier(&store, silent.port()).attempt(now).await.unwrap(), Attempt::Unreachable);
+        let server = SmtpServer::start(Behaviour::default()).await;
+        courier(&store, server.port()).attempt(now + 1.second()).await.unwrap();
+        let id = format!("<{}@wardgate>", only(&store, subject).await.id);
+        for mails in [silent.mails(), server.mails()] {
+            assert_eq!(mails.iter().map(|mail| mail.header("Message-ID")).collect::<Vec<_>>(), [Some(&*id)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_comes_back() {
+        let (_directory, store, subject) = queued().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let mut courier = courier(&store, address.port());
+        let mut now = Timestamp::now();
+        for attempts in 1..=4 {
+            assert_eq!(courier.attempt(now).await.unwrap(), Attempt::Unreachable);
+            let delivery = only(&store, subject).await;
+            assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, attempts));
+            assert!(delivery.last_error.unwrap().starts_with("the mail server cannot be used"));
+            assert_eq!(courier.attempt(now).await.unwrap(), Attempt::Idle, "not before its time");
+            now = delivery.next_at;
+        }
+        assert!(matches!(courier.round(&CancellationToken::new()).await.unwrap(), Rest::UntilQueued(_)));
+        let server = SmtpServer::on(TcpListener::bind(address).await.unwrap(), Behaviour::default());
+        assert_eq!(courier.attempt(now).await.unwrap(), Attempt::Settled);
+        assert_eq!(server.mails().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn while_the_server_is_away_nothing_else_is_tried() {
+        let (_directory, store, _) = queued().await;
+        let other = testing::alert("bob", "bullying", AlertLevel::Immediate, "2026-11-21T10:00Z", 1);
+        keep(&store, &other, &[Receiver { channel: Channel::Email, address: "dsl@example.org".to_owned() }])
+            .await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let mut courier = courier(&store, port);
+        let Rest::Regardless(pause) = courier.round(&CancellationToken::new()).await.unwrap() else {
+            panic!("a pause");
+        };
+        assert_eq!(pause, Duration::from_secs(1));
+        assert_eq!(only(&store, Subject::Alert(other.id)).await.attempts, 0);
+    }
+
+    #[tokio::test]
+    async fn given_up_after_three_days() {
+        let (_directory, store, subject) = queued().await;
+        let server = SmtpServer::start(Behaviour { recipient: "550 no", ..Behaviour::default() }).await;
+        let created = only(&store, subject).await.created_at;
+        let mut courier = courier(&store, server.port());
+        for (hours, state) in
+            [(0, DeliveryState::Pending), (71, DeliveryState::Pending), (72, DeliveryState::Dead)]
+        {
+            assert_eq!(courier.attempt(created + hours.hours()).await.unwrap(), Attempt::Settled);
+            assert_eq!(only(&store, subject).await.state, state, "after {hours} hours");
+        }
+        assert_eq!(only(&store, subject).await.last_error.as_deref(), Some("the mail server answered 550"));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_longer_on_record_is_given_up() {
+        let (_directory, store) = testing::store().await;
+        let alert = testing::alert("alice", "self-harm", AlertLevel::Immediate, "2026-11-21T10:00Z", 1);
+        let receivers = [Receiver { channel: Channel::Email, address: "dsl@example.org".to_owned() }];
+        let mut batch = store.alerts().batch().await.unwrap();
+        batch.send(&alert, &receivers).await.unwrap();
+        batch.commit("tests", &LogPlace { file: String::new(), offset: 0 }).await.unwrap();
+        let server = SmtpServer::start(Behaviour::default()).await;
+        courier(&store, server.port()).attempt(Timestamp::now()).await.unwrap();
+        assert_eq!(only(&store, Subject::Alert(alert.id)).await.state, DeliveryState::Dead);
+        assert!(server.mails().is_empty());
     }
 }

@@ -312,7 +312,7 @@ mod tests {
     use wardgate_core::AlertLevel::{Daily, Immediate, Weekly};
 
     use super::*;
-    use crate::testing::{alert, keep, london, store, webhook};
+    use crate::testing::{alert, golden, keep, london, store, webhook};
 
     fn period(span: Span, day: Date) -> Period {
         Period::around(span, day, &london())
@@ -454,11 +454,11 @@ mod tests {
         keep(&store, &alert("bob <b>", "bullying", Daily, "2026-11-20T11:00Z", 12)).await;
         keep(&store, &alert("", "bullying", Daily, "2026-11-20T15:30Z", 1)).await;
         let digest = digest(&store, &period(Span::Day, Date::constant(2026, 11, 20))).await.unwrap();
-        assert_eq!(digest.text().unwrap(), include_str!("../golden/digest.txt"));
+        golden("digest.txt", &digest.text().unwrap());
         let html = digest.html().unwrap();
-        assert_eq!(html, include_str!("../golden/digest.html"));
         assert!(!html.contains("<b>"), "names are escaped");
-        assert_eq!(digest.json().unwrap() + "\n", include_str!("../golden/digest.json"));
+        golden("digest.html", &html);
+        golden("digest.json", &(digest.json().unwrap() + "\n"));
     }
 
     #[tokio::test]

@@ -17,7 +17,8 @@ use crate::grouping::group;
 const FOLLOWER: &str = "alerts";
 /// Most lines that are read before what they led to is kept.
 const BATCH_LINES: usize = 256;
-/// Most exchanges that are kept with an alert; the access log has all, and the alert counts all.
+/// Most exchanges that are kept with an alert, not counting the one that made it immediate; the access log has all,
+/// and the alert counts all.
 const EVENTS_PER_ALERT: u32 = 50;
 /// A place after lines of no concern is kept only this often: reading such lines again does no harm.
 const QUIET_CHECKPOINT: Duration = Duration::from_secs(60);
@@ -92,7 +93,7 @@ impl Intake {
             }
             let grouped = group(batch.latest(&each.person, &each.theme).await?, each);
             batch.save(&grouped.alert).await?;
-            if grouped.alert.exchanges <= EVENTS_PER_ALERT {
+            if grouped.alert.exchanges <= EVENTS_PER_ALERT || grouped.urgent {
                 batch.add_event(&grouped.alert, &each.event).await?;
             }
             if grouped.urgent {

@@ -433,7 +433,7 @@ impl PersonTold {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{alert, london, seen_event, wording};
+    use crate::testing::{alert, golden, london, seen_event, wording};
 
     fn letter(event: AlertEvent) -> AlertLetter {
         AlertLetter {
@@ -450,8 +450,8 @@ mod tests {
     #[test]
     fn an_alert_as_text_and_page() {
         let letter = letter(seen_event());
-        assert_eq!(letter.render("alert.txt").unwrap(), include_str!("../golden/alert.txt"));
-        assert_eq!(letter.render("alert.html").unwrap(), include_str!("../golden/alert.html"));
+        golden("alert.txt", &letter.render("alert.txt").unwrap());
+        golden("alert.html", &letter.render("alert.html").unwrap());
     }
 
     #[test]

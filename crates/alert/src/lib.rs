@@ -7,7 +7,7 @@
 //! the receiver can drop the second.
 //!
 //! Read the modules in the order in which a concern meets them: [`config`] (who receives), `concern` (what a line of
-//! the log says), `grouping` (which alert it belongs to), `intake` (from log to store), [`digest`] (summaries),
+//! the log says), `grouping` (which alert it belongs to), `intake` (from log to store), [`mod@digest`] (summaries),
 //! `letter` (what is said), `courier` and `backoff` (the queue), `email` and `webhook` (the ways), [`sink`] (all of
 //! it running).
 

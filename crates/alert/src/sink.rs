@@ -43,8 +43,8 @@ impl AlertSink {
     /// Starts the sink; it runs until `shutdown` is cancelled. Fails where a certificate file or the records cannot
     /// be read. Only one process may run it on a store.
     ///
-    /// For nothing to be missed, close the access log first and cancel `shutdown` then: the sink takes in the last
-    /// lines before it ends.
+    /// For nothing to be missed, close the access log first and cancel `shutdown` then: before it ends, the sink
+    /// takes in the last lines and tries to deliver what they led to; the rest is delivered at the next start.
     pub async fn start(
         config: AlertConfig,
         store: Store,
@@ -63,8 +63,9 @@ impl AlertSink {
         let mut tasks = JoinSet::new();
         let (queued, listener) = watch::channel(());
         let desk = Desk { store: store.clone(), guidance, time_zone: config.time_zone.clone() };
+        let all_taken_in = CancellationToken::new();
         for way in ways(&config)? {
-            tasks.spawn(Courier::new(desk.clone(), way, listener.clone()).run(shutdown.clone()));
+            tasks.spawn(Courier::new(desk.clone(), way, listener.clone()).run(all_taken_in.clone()));
         }
         let watcher = Watcher {
             intake: Intake::new(log.dir, store.clone(), receivers.clone()),
@@ -74,7 +75,12 @@ impl AlertSink {
             queued,
             next_digest: Timestamp::MIN,
         };
-        tasks.spawn(watcher.run(log.written, shutdown.clone()));
+        let watching = shutdown.clone();
+        tasks.spawn(async move {
+            // Whatever ends the watching, a panic included, also ends the deliveries.
+            let _end = all_taken_in.drop_guard();
+            watcher.run(log.written, watching).await;
+        });
         Ok(Self { tasks, shutdown })
     }
 
@@ -187,4 +193,120 @@ fn report(looked: &Result<(), AlertError>, failing: &mut bool) {
         _ => {}
     }
     *failing = looked.is_err();
+}
+
+#[cfg(test)]
+mod tests {
+    use wardgate_core::AlertLevel::{Daily, Immediate};
+    use wardgate_store::Subject;
+
+    use super::*;
+    use crate::testing::smtp::{Behaviour, SmtpServer};
+    use crate::testing::{Log, Seen, eventually, store, url, wording};
+
+    async fn start(config: &str, store: &Store, log: &Log) -> (AlertSink, CancellationToken, Arc<Notify>) {
+        let (shutdown, written) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let sink = AlertSink::start(
+            toml::from_str(config).unwrap(),
+            store.clone(),
+            LogSource { dir: log.dir(), written: Arc::clone(&written) },
+            Guidance::fixed(wording()),
+            shutdown.clone(),
+        );
+        (sink.await.unwrap(), shutdown, written)
+    }
+
+    fn smtp(server: &SmtpServer, to: &str) -> String {
+        let port = server.port();
+        format!(
+            "time_zone = 'Europe/London'\n[smtp]\nserver = 'localhost'\nport = {port}\ntls = 'none'\n\
+             from = 'wardgate@example.org'\nto = {to}\n"
+        )
+    }
+
+    #[tokio::test]
+    async fn from_the_log_to_the_receivers() {
+        let (directory, store) = store().await;
+        let log = Log::new();
+        let server = SmtpServer::start(Behaviour::default()).await;
+        let config = smtp(&server, "['dsl@example.org', 'deputy@example.org']");
+        let (sink, shutdown, written) = start(&config, &store, &log).await;
+        log.append(&Seen::default());
+        log.append(&Seen { at: 1, ..Seen::default() });
+        log.append(&Seen { at: 2, themes: &[("gaming", Daily)], ..Seen::default() });
+        written.notify_one();
+        eventually("the first two", async || server.mails().len() == 2).await;
+
+        // The last line is written while the sink shuts down.
+        log.append(&Seen { at: 3, user: Some("bob"), ..Seen::default() });
+        shutdown.cancel();
+        sink.stopped().await;
+        let store = Store::open(&url(&directory)).await.unwrap();
+        let (sink, shutdown, _) = start(&config, &store, &log).await;
+        // Two about Alice, two about Bob, and the digest of the 21st once that day is over.
+        let immediate = || server.mails().into_iter().filter(|mail| mail.data.contains("immediate concern"));
+        eventually("two more", async || immediate().count() == 4).await;
+        shutdown.cancel();
+        sink.stopped().await;
+        let mut ids: Vec<_> = immediate().map(|mail| mail.header("Message-ID").unwrap().to_owned()).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 4, "nothing came twice");
+    }
+
+    #[tokio::test]
+    async fn a_missed_digest_is_made_at_the_start() {
+        let (_directory, store) = store().await;
+        let yesterday = jiff::Zoned::now().yesterday().unwrap().timestamp();
+        let alert = crate::testing::alert("alice", "gaming", Daily, &yesterday.to_string(), 3);
+        crate::testing::keep(&store, &alert).await;
+        let server = SmtpServer::start(Behaviour::default()).await;
+        let config = smtp(&server, "['dsl@example.org']") + "[digest]\nat = '00:00'";
+        let log = Log::new();
+        for _ in 0..2 {
+            let (sink, shutdown, _) = start(&config, &store, &log).await;
+            eventually("the digest", async || {
+                server.mails().iter().any(|mail| mail.data.contains("summary of"))
+            })
+            .await;
+            shutdown.cancel();
+            sink.stopped().await;
+        }
+        let daily =
+            |data: &str| data.contains("Subject: Wardgate: summary of") && !data.contains("of the week");
+        assert_eq!(server.mails().iter().filter(|mail| daily(&mail.data)).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_former_receiver_gets_nothing_more() {
+        let (_directory, store) = store().await;
+        let alert = crate::testing::alert("alice", "self-harm", Immediate, "2026-11-21T10:00Z", 1);
+        let former =
+            Receiver { channel: wardgate_store::Channel::Email, address: "gone@example.org".to_owned() };
+        let mut batch = store.alerts().batch().await.unwrap();
+        batch.save(&alert).await.unwrap();
+        batch.send(&alert, &[former]).await.unwrap();
+        let place = wardgate_store::LogPlace { file: String::new(), offset: 0 };
+        batch.commit("tests", &place).await.unwrap();
+        let server = SmtpServer::start(Behaviour::default()).await;
+        let log = Log::new();
+        let (sink, shutdown, _) = start(&smtp(&server, "['dsl@example.org']"), &store, &log).await;
+        shutdown.cancel();
+        sink.stopped().await;
+        let delivery = &store.deliveries().list(Subject::Alert(alert.id)).await.unwrap()[0];
+        assert_eq!(delivery.state, DeliveryState::Dead);
+        assert_eq!(delivery.last_error.as_deref(), Some("the receiver is no longer configured"));
+    }
+
+    #[tokio::test]
+    async fn without_receivers_alerts_are_kept() {
+        let (_directory, store) = store().await;
+        let log = Log::new();
+        log.append(&Seen::default());
+        let (sink, shutdown, _) = start("", &store, &log).await;
+        shutdown.cancel();
+        sink.stopped().await;
+        let first = store.alerts().first_since(Timestamp::UNIX_EPOCH).await.unwrap();
+        assert!(first.is_some(), "the last look takes in what was written");
+    }
 }

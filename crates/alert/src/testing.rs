@@ -195,6 +195,24 @@ pub(crate) fn delivery(attempts: u32) -> Delivery {
     }
 }
 
+/// Compares with a file of `golden/`; with `BLESS=1` in the environment the file is written instead.
+pub(crate) fn golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, actual).unwrap();
+    }
+    assert_eq!(actual, std::fs::read_to_string(&path).unwrap(), "{name} (BLESS=1 takes the new one)");
+}
+
+/// Waits for something that another task brings about.
+pub(crate) async fn eventually(what: &str, mut happened: impl AsyncFnMut() -> bool) {
+    let patience = std::time::Instant::now() + Duration::from_secs(20);
+    while !happened().await {
+        assert!(std::time::Instant::now() < patience, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// An access log of one day.
 pub(crate) struct Log(TempDir);
 

@@ -174,9 +174,12 @@ impl<'a> Alerts<'a> {
             .await?)
     }
 
-    /// The exchanges kept with an alert, in the order in which they began, at most `limit` of them.
+    /// The exchanges kept with an alert, gravest first and then in the order in which they began, at most `limit`.
     pub async fn events(self, id: AlertId, limit: u32) -> Result<Vec<AlertEvent>, StoreError> {
-        Ok(sqlx::query_as("SELECT * FROM alert_event WHERE alert_id = $1 ORDER BY at, event_id LIMIT $2")
+        Ok(sqlx::query_as(
+            "SELECT * FROM alert_event WHERE alert_id = $1
+             ORDER BY CASE level WHEN 'immediate' THEN 0 WHEN 'daily' THEN 1 ELSE 2 END, at, event_id LIMIT $2",
+        )
             .bind(id.to_string())
             .bind(i64::from(limit))
             .fetch_all(&self.store.pool)
@@ -424,6 +427,23 @@ mod tests {
         assert_eq!(alerts.first_since(alert.first_at).await.unwrap(), Some(alert.first_at));
         assert_eq!(alerts.first_since(to).await.unwrap(), None);
         assert_eq!(store.deliveries().list(Subject::Alert(alert.id)).await.unwrap().len(), 1, "queued once");
+    }
+
+    #[tokio::test]
+    async fn the_gravest_exchange_comes_first() {
+        let (_directory, store) = store().await;
+        let alert = alert(&person(Some("Alice"), "10.0.0.7"));
+        let mut batch = store.alerts().batch().await.unwrap();
+        batch.save(&alert).await.unwrap();
+        let levels = [AlertLevel::Weekly, AlertLevel::Daily, AlertLevel::Immediate, AlertLevel::Daily];
+        for (number, level) in levels.into_iter().enumerate() {
+            let at = alert.first_at + i64::try_from(number).unwrap().seconds();
+            let event = AlertEvent { event_id: number.to_string(), at, level, ..event() };
+            batch.add_event(&alert, &event).await.unwrap();
+        }
+        batch.commit("alerts", &place(1)).await.unwrap();
+        let events = store.alerts().events(alert.id, 3).await.unwrap();
+        assert_eq!(events.iter().map(|event| event.event_id.as_str()).collect::<Vec<_>>(), ["2", "1", "3"]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::fs::{OpenOptions, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::SqlitePool;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -18,8 +18,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 const CONNECTIONS: u32 = 4;
 /// How long a writer waits for its turn before it says that the database is locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Two processes that open a new database at once collide in making the tables; the loser tries again.
-const MIGRATION_ATTEMPTS: u32 = 5;
+/// Two processes that open a new database at once collide in making the tables; the loser tries again after this.
 const MIGRATION_PAUSE: Duration = Duration::from_millis(100);
 /// The records name persons: for the owner only.
 const OWNER_ONLY: u32 = 0o600;
@@ -67,13 +66,12 @@ fn prepare_file(path: &Path) -> std::io::Result<()> {
 }
 
 async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
-    let mut attempt = 1;
+    let began = Instant::now();
     loop {
         match MIGRATIONS.run(pool).await {
             Err(MigrateError::Execute(_) | MigrateError::ExecuteMigration(..))
-                if attempt < MIGRATION_ATTEMPTS =>
+                if began.elapsed() < BUSY_TIMEOUT =>
             {
-                attempt += 1;
                 tokio::time::sleep(MIGRATION_PAUSE).await;
             }
             result => return Ok(result?),
@@ -83,6 +81,7 @@ async fn migrate(pool: &SqlitePool) -> Result<(), StoreError> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use sqlx::ConnectOptions;
     use tempfile::TempDir;
 
     use super::*;
@@ -199,6 +198,17 @@ pub(crate) mod tests {
         .unwrap();
         let opened = Store::open(&url(&directory)).await;
         assert!(matches!(opened, Err(StoreError::Newer)), "{opened:?}");
+    }
+
+    #[tokio::test]
+    async fn a_database_that_another_program_keeps_to_itself_is_said() {
+        let (directory, store) = store().await;
+        store.close().await;
+        let mut selfish = options(&url(&directory)).unwrap().connect().await.unwrap();
+        sqlx::query("PRAGMA locking_mode = EXCLUSIVE").execute(&mut selfish).await.unwrap();
+        sqlx::query("UPDATE revision SET number = 1").execute(&mut selfish).await.unwrap();
+        let opened = Store::open(&url(&directory)).await;
+        assert!(matches!(opened, Err(StoreError::Locked)), "{opened:?}");
     }
 
     #[tokio::test]
