@@ -157,6 +157,13 @@ pub struct RuleRef {
     pub line: u32,
 }
 
+impl RuleRef {
+    /// A rule that stands in no file; its name goes in angle brackets.
+    pub fn built_in(name: &str) -> Self {
+        Self { name: name.into(), file: "".into(), line: 0 }
+    }
+}
+
 /// A reason to tell somebody about this person, whatever the verdict was.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concern {

@@ -210,6 +210,15 @@ impl Event {
         }
     }
 
+    /// Takes over a verdict that no policy was asked for, such as on a request that could not be understood. A
+    /// decision of policy stays.
+    pub fn ruled(&mut self, rule: &str, verdict: Verdict) {
+        if self.rule.is_none() {
+            self.rule = Some(RuleRef::built_in(rule));
+            self.verdict = verdict;
+        }
+    }
+
     /// Notes how the exchange ended.
     pub fn ended(&mut self, outcome: Outcome, detail: impl Into<Option<Cow<'static, str>>>) {
         self.outcome = outcome;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
-use wardgate_core::{Outcome, Phase, RequestHead, Route};
+use wardgate_core::{Outcome, Phase, RequestHead, Route, Verdict};
 
 use crate::body::Body;
 use crate::config::seconds;
 use crate::connection::Tunnel;
 use crate::intercept;
 use crate::local::INTERNAL_HOST;
-use crate::pages::{Refusal, close};
+use crate::pages::{OWN_RULE, Refusal, close};
 use crate::request::Known;
 use crate::tunnel;
 
@@ -36,6 +36,7 @@ fn route(known: &mut Known) -> Result<Route, Refusal> {
     let context = Arc::clone(&known.context);
     if context.target.host().as_name() == Some(INTERNAL_HOST) {
         known.exchange.event.route = Some(Route::Intercept);
+        known.exchange.event.ruled(OWN_RULE, Verdict::Allow);
         return Ok(Route::Intercept);
     }
     let head = RequestHead { method: context.method.as_str(), target: &context.target, content_type: None };

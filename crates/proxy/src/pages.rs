@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use wardgate_core::{Decision, Event, Outcome, TargetError, Wording};
+use wardgate_core::{Decision, Event, Outcome, TargetError, Verdict, Wording};
 
 use crate::body::Body;
 use crate::framing::Violation;
@@ -76,6 +76,9 @@ struct Words {
     outcome: Outcome,
 }
 
+/// The rule that events about Wardgate's own pages name.
+pub(crate) const OWN_RULE: &str = "<wardgate>";
+
 /// Renders pages.
 pub(crate) struct Pages {
     templates: Environment<'static>,
@@ -123,6 +126,7 @@ impl Pages {
     ) -> Response<Body> {
         let words = words(refusal, wording);
         event.status = Some(words.status.as_u16());
+        event.ruled(built_in_rule(refusal), Verdict::Block);
         if words.outcome != Outcome::Completed {
             event.ended(words.outcome, Some(Cow::Owned(detail(refusal))));
         }
@@ -231,6 +235,17 @@ pub(crate) fn unrecordable(pages: &Pages, wording: &Wording, client: std::net::I
     response.headers_mut().remove(DECISION);
     close(&mut response);
     response
+}
+
+/// The rule that the event names where policy was not asked.
+fn built_in_rule(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => "<malformed>",
+        Refusal::Login { .. } | Refusal::AccountsUnavailable(_) => "<login>",
+        Refusal::NotFound | Refusal::Forbidden(_) | Refusal::StaleToken => OWN_RULE,
+        Refusal::Blocked(_) | Refusal::Warned { .. } => "<policy>",
+        Refusal::Unrecordable | Refusal::Upstream(_) | Refusal::Internal(_) => "<failed>",
+    }
 }
 
 /// What a technician reads in the event.

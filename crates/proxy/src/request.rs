@@ -105,9 +105,19 @@ impl Exchange {
         Ok(Some((who, target)))
     }
 
-    fn answer_own(self, request: &Request<Incoming>) -> Response<Body> {
-        match local::answer(&self.conn.shared, &own(&self.conn, request)) {
-            Ok(response) => self.deliver(response),
+    fn answer_own(mut self, request: &Request<Incoming>) -> Response<Body> {
+        let own = own(&self.conn, request);
+        self.event.target = own_target(&own);
+        let answered = local::answer(&self.conn.shared, &own);
+        self.deliver_own(answered)
+    }
+
+    fn deliver_own(mut self, answered: Result<Response<Body>, Refusal>) -> Response<Body> {
+        match answered {
+            Ok(response) => {
+                self.event.ruled(pages::OWN_RULE, Verdict::Allow);
+                self.deliver(response)
+            }
             Err(refusal) => self.refuse(refusal),
         }
     }
@@ -379,10 +389,7 @@ impl Known {
             let conn = &self.exchange.conn;
             local::internal(&conn.shared, &own(conn, &request), &wording)
         };
-        match answered {
-            Ok(response) => self.exchange.deliver(response),
-            Err(refusal) => self.refuse(refusal),
-        }
+        self.exchange.deliver_own(answered)
     }
 }
 
@@ -430,6 +437,12 @@ fn is_own(conn: &Conn, target: &Target) -> bool {
         Host::Name(name) => &**name == "localhost",
     };
     here && target.scheme() == Scheme::Http && target.port() == conn.shared.listen.port()
+}
+
+/// What the event of a request to the proxy itself names: the address under which it was reached.
+fn own_target(own: &Own<'_>) -> Option<Target> {
+    let local = own.local.to_string();
+    Target::new(Scheme::Http, own.host.unwrap_or(&local), own.path).ok()
 }
 
 fn own<'a>(conn: &Conn, request: &'a Request<Incoming>) -> Own<'a> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wardgate_alert::{AlertSink, Guidance, LogSource};
@@ -81,6 +81,7 @@ fn write_shipped_policy(dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
+    let mut signals = Signals::listen().map_err(Failure::system)?; // before anybody is told that we are here
     let metrics = install_metrics()?;
     let authority = Arc::new(Authority::open_or_create(&config.certs.dir).map_err(Failure::system)?);
     let minter = Arc::new(Minter::new(authority, config.proxy.minted_hosts).map_err(Failure::system)?);
@@ -116,7 +117,7 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let address = proxy.address();
     let proxy = tokio::spawn(proxy.run(stop.clone()));
     announce(address, &minter, &log, &in_force).map_err(Failure::system)?;
-    obey_signals(&config, &in_force).await.map_err(Failure::system)?;
+    signals.obey(&config, &in_force).await;
 
     tracing::info!("stopping: exchanges under way may finish");
     stop.cancel();
@@ -180,16 +181,30 @@ fn announce(
     out.flush()
 }
 
-/// Returns when Wardgate is told to stop; reloads the policy when told to.
-async fn obey_signals(config: &Config, in_force: &InForce) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hang_up = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => reload(config, in_force).await,
+/// The signals that are obeyed.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when Wardgate is told to stop; reloads the policy when told to.
+    async fn obey(&mut self, config: &Config, in_force: &InForce) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => reload(config, in_force).await,
+            }
         }
     }
 }
