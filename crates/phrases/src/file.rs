@@ -339,11 +339,18 @@ impl Checker<'_, '_> {
         Some(Exclusion { spellings: spellings?.into_iter().flatten().collect(), within })
     }
 
-    /// Takes `a | b | c` apart.
+    /// Takes `a | b | c` apart; it may stand on several lines.
     fn spellings(&mut self, text: &Spanned<String>) -> Option<Vec<Spelling>> {
-        let offset = text.span().start;
-        let spellings: Option<Vec<Spelling>> =
-            text.get_ref().split('|').map(|spelling| self.spelling(spelling.trim(), offset)).collect();
+        let places = self.places(text);
+        let spellings: Option<Vec<Spelling>> = text
+            .get_ref()
+            .split('|')
+            .zip(places)
+            .map(|(spelling, place)| {
+                let words: Vec<&str> = spelling.split_whitespace().collect();
+                self.spelling(&words.join(" "), place)
+            })
+            .collect();
         let spellings = spellings?;
         for (index, spelling) in spellings.iter().enumerate() {
             let covering = spellings
@@ -355,6 +362,22 @@ impl Checker<'_, '_> {
             }
         }
         Some(spellings)
+    }
+
+    /// Where each spelling begins in the file; where escapes hide that, where the text begins.
+    fn places(&self, text: &Spanned<String>) -> Vec<usize> {
+        let start = text.span().start;
+        let count = text.get_ref().split('|').count();
+        let written = self.file.text.get(text.span()).unwrap_or_default();
+        let mut offset = start;
+        let mut places = Vec::with_capacity(count);
+        for spelling in written.split('|') {
+            let unquoted =
+                spelling.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '"' | '\''));
+            places.push(offset + (spelling.len() - unquoted.len()));
+            offset += spelling.len() + 1;
+        }
+        if places.len() == count { places } else { vec![start; count] }
     }
 
     fn needless(&mut self, spelling: &Spelling, cover: &Spelling) {
