@@ -222,9 +222,21 @@ impl Notes {
     }
 }
 
+/// What is known of an answer's length before it is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Length {
+    /// Nothing follows the head, whatever the body holds: the answer to a HEAD.
+    Nothing,
+    /// As `Content-Length` says; hyper stops asking for more once so much was sent.
+    Exactly(u64),
+    /// Until the body ends.
+    Open,
+}
+
 /// The body of an answer to a client. Carries the exchange's event, which leaves when the body is done or dropped.
 pub(crate) struct Body {
     content: Content,
+    length: Length,
     event: Option<EventGuard>,
     answered: Option<Arc<Framing>>,
     upload: Option<Arc<UploadProgress>>,
@@ -253,19 +265,21 @@ impl Body {
     }
 
     fn of(content: Content) -> Self {
-        Self { content, event: None, answered: None, upload: None }
+        Self { content, length: Length::Open, event: None, answered: None, upload: None }
     }
 
     /// Gives the body the event to finish, and what else is done when it is done.
     pub(crate) fn carry(
         &mut self,
         mut event: EventGuard,
+        length: Length,
         upload: Option<Arc<UploadProgress>>,
         answered: Option<Arc<Framing>>,
     ) {
-        if self.is_end_stream() {
+        if self.is_end_stream() || matches!(length, Length::Nothing | Length::Exactly(0)) {
             complete(&mut event);
         }
+        self.length = length;
         self.event = Some(event);
         self.upload = upload;
         self.answered = answered;
@@ -307,6 +321,7 @@ impl HttpBody for Body {
             Content::Relay(relay) => ready!(relay.poll_frame(cx)),
         };
         let at_end = passed.is_none() || self.is_end_stream();
+        let length = self.length;
         let frame = match passed {
             Some(Ok(Passed::Cut)) => return Poll::Ready(Some(Err(self.cut()))),
             Some(Ok(Passed::Frame(frame))) => Some(frame),
@@ -325,7 +340,7 @@ impl HttpBody for Body {
         if let Some(event) = &mut self.event {
             event.response_bytes +=
                 frame.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
-            if at_end {
+            if at_end || length == Length::Exactly(event.response_bytes) {
                 complete(event);
             }
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HOST, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
+    UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Limited};
@@ -16,7 +17,7 @@ use wardgate_core::{
     Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
 };
 
-use crate::body::{Body, Held, Relay, Upload, UploadProgress, hold};
+use crate::body::{Body, Held, Length, Relay, Upload, UploadProgress, hold};
 use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg};
@@ -48,6 +49,8 @@ pub(crate) struct Exchange {
 pub(crate) struct Known {
     pub(crate) exchange: Exchange,
     pub(crate) context: Arc<Context>,
+    /// What text in the request's body is, once the head was looked at.
+    body_kind: TextKind,
 }
 
 /// Answers one request. Whatever happens in here, there is one event.
@@ -127,7 +130,7 @@ impl Exchange {
         self.event.group = Some(self.rules.policy.settings(&membership).name.clone());
         let (rules, purpose) = (Arc::clone(&self.rules), self.event.purpose);
         let context = Arc::new(Context { rules, who, membership, method, target, purpose });
-        Known { exchange: self, context }
+        Known { exchange: self, context, body_kind: TextKind::Post }
     }
 
     /// Answers with a page of Wardgate's own.
@@ -144,7 +147,12 @@ impl Exchange {
     /// Hands an answer to the client, with the event on board.
     fn deliver(mut self, mut response: Response<Body>) -> Response<Body> {
         self.event.status = Some(response.status().as_u16());
-        response.body_mut().carry(self.event, self.upload, self.conn.framing.clone());
+        let length = match text_of(response.headers(), CONTENT_LENGTH).map(str::parse) {
+            _ if self.event.method == "HEAD" => Length::Nothing,
+            Some(Ok(length)) => Length::Exactly(length),
+            _ => Length::Open,
+        };
+        response.body_mut().carry(self.event, length, self.upload, self.conn.framing.clone());
         response
     }
 }
@@ -177,6 +185,7 @@ impl Known {
         let event = &mut self.exchange.event;
         match self.context.rules.pipeline.request(head) {
             Ok(report) => {
+                self.body_kind = report.body_kind.unwrap_or(TextKind::Post);
                 event.findings.clone_from(&report.findings);
                 event.written = report
                     .written
@@ -265,10 +274,9 @@ impl Known {
             return Ok(Upload::empty());
         }
         let headers = onward.headers_mut();
-        let kind = self.body_kind(text_of(headers, CONTENT_TYPE));
         let (content_type, coding) = (text_of(headers, CONTENT_TYPE), text_of(headers, CONTENT_ENCODING));
         let watch = if self.settings().scan {
-            Watch::begin(&self.context, kind, content_type, coding, findings)
+            Watch::begin(&self.context, self.body_kind, content_type, coding, findings)
         } else {
             None
         };
@@ -306,20 +314,16 @@ impl Known {
         self.settings().scan
     }
 
-    fn body_kind(&self, content_type: Option<&str>) -> TextKind {
-        let target = &self.context.target;
-        let head = RequestHead { method: self.context.method.as_str(), target, content_type };
-        let report = self.context.rules.pipeline.request(&head);
-        report.ok().and_then(|report| report.body_kind).unwrap_or(TextKind::Post)
-    }
-
     /// Relays an upgrade such as WebSocket: the handshake over a connection of its own, then bytes.
     async fn upgrade(mut self, mut request: Request<Incoming>) -> Response<Body> {
-        if let Err(refusal) = self.pass(None) {
-            let mut response = self.refuse(refusal);
-            pages::close(&mut response);
-            return response;
-        }
+        let findings = match self.pass(None) {
+            Ok(findings) => findings,
+            Err(refusal) => {
+                let mut response = self.refuse(refusal);
+                pages::close(&mut response);
+                return response;
+            }
+        };
         let client = hyper::upgrade::on(&mut request);
         let protocol = request.headers().get(UPGRADE).cloned();
         let (parts, _) = request.into_parts();
@@ -339,7 +343,7 @@ impl Known {
             }
         };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let relayed = response::relay(&mut self, answer, &Arc::from([])).await;
+            let relayed = response::relay(&mut self, answer, &findings).await;
             let mut response = match relayed {
                 Ok(response) => self.exchange.deliver(response),
                 Err(refusal) => self.refuse(refusal),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::header::{EXPECT, HOST};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Request, Response, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::net::TcpStream;
 use wardgate_core::{Scheme, Target};
@@ -136,7 +136,15 @@ impl Upstream {
         for attempt in 0..=MAX_RETRIES {
             let mut lease = self.lease(target, fresh_http1, attempt == MAX_RETRIES).await?;
             address(&mut request, target, path.as_ref(), lease.is_http2(), progress);
-            let again = repeatable.then(|| copy(&request));
+            if request.headers().contains_key(EXPECT) {
+                let progress = Arc::clone(progress);
+                hyper::ext::on_informational(&mut request, move |interim| {
+                    if interim.status() == StatusCode::CONTINUE {
+                        progress.open_gate();
+                    }
+                });
+            }
+            let again = (repeatable && lease.is_reused()).then(|| copy(&request));
             let sending = lease.send(request);
             let answer = tokio::select! {
                 answer = sending => answer,
