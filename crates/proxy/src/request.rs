@@ -22,7 +22,7 @@ use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg};
 use crate::framing::Violation;
-use crate::headers::{add_via, came_from_here, remove_hop_by_hop, wants_upgrade};
+use crate::headers::{add_via, came_from_here, join_cookies, remove_hop_by_hop, wants_upgrade};
 use crate::identify::identify;
 use crate::local::{self, INTERNAL_HOST, MAX_FORM, Own};
 use crate::pages::{self, Onward, Refusal};
@@ -462,6 +462,7 @@ fn own<'a>(conn: &Conn, request: &'a Request<Incoming>) -> Own<'a> {
 /// Makes a request's fields fit for the next hop.
 fn prepare(headers: &mut HeaderMap, received: Version, scanned: bool) {
     remove_hop_by_hop(headers);
+    join_cookies(headers);
     add_via(headers, received);
     if !scanned {
         return;

@@ -159,7 +159,7 @@ impl Upstream {
                 Err(mut error) => {
                     let unsent = error.take_message();
                     let retry = lease.is_reused() && attempt < MAX_RETRIES;
-                    match unsent.or(again.filter(|_| is_closed(error.error()))).filter(|_| retry) {
+                    match unsent.or(again.filter(|_| !error.error().is_parse())).filter(|_| retry) {
                         Some(back) => request = back,
                         None => return Err(classify(error.error(), progress)),
                     }
@@ -261,11 +261,6 @@ async fn silence(progress: &UploadProgress, limit: Duration) {
         }
         seen = now;
     }
-}
-
-/// Whether the connection was closed under the request, so that it was most likely never looked at.
-fn is_closed(error: &hyper::Error) -> bool {
-    error.is_closed() || error.is_canceled() || error.is_incomplete_message()
 }
 
 fn classify(error: &hyper::Error, progress: &UploadProgress) -> UpstreamError {
