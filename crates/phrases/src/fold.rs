@@ -32,6 +32,12 @@ const fn table() -> [u8; 256] {
     table
 }
 
+/// Whether a value of [`FOLD`] is a letter or digit. The marks are below them, or negative: one comparison.
+#[inline(always)]
+pub(crate) fn is_letter(folded: u8) -> bool {
+    folded as i8 > SEPARATOR as i8
+}
+
 /// What becomes of a part of a character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Folded {
@@ -136,6 +142,8 @@ mod tests {
                 letter => vec![Folded::Letter(letter as char)],
             };
             assert_eq!(folded, expected, "byte {byte}");
+            assert_eq!(is_letter(FOLD[byte as usize]), byte.is_ascii_alphanumeric(), "byte {byte}");
         }
+        assert!(!is_letter(BEYOND_ASCII));
     }
 }

@@ -7,7 +7,7 @@ use wardgate_core::{Finding, Inspector, TextKind};
 
 use crate::compile::Compiled;
 use crate::file::MAX_PHRASE_WORDS;
-use crate::fold::{BEYOND_ASCII, DROPPED, FOLD, Folded, SEPARATOR, fold_char};
+use crate::fold::{BEYOND_ASCII, DROPPED, FOLD, Folded, SEPARATOR, fold_char, is_letter};
 use crate::machine::{self, Machine, StateID};
 use crate::recent::{BLOCK, Recent};
 use crate::tally::{Occurrence, Tally};
@@ -138,7 +138,7 @@ impl<A: Automaton> Walk<'_, A> {
         let mut state = self.reader.state;
         for (at, byte) in bytes.iter().enumerate() {
             let folded = FOLD[*byte as usize];
-            if !folded.is_ascii_alphanumeric() {
+            if !is_letter(folded) {
                 self.reader.state = state;
                 return at;
             }

@@ -376,32 +376,32 @@ fn files_that_are_wrong() {
         (
             "empty phrase",
             phrase("text = ' ?! '\nweight = 3"),
-            "one.toml:5:8: error: the phrase `?!` is empty once signs are left out",
+            "one.toml:5:10: error: the phrase `?!` is empty once signs are left out",
         ),
         (
             "empty spelling",
             phrase("text = 'a phrase |'\nweight = 3"),
-            "one.toml:5:8: error: the phrase `` is empty once signs are left out",
+            "one.toml:5:20: error: the phrase `` is empty once signs are left out",
         ),
         (
             "short phrase",
             phrase("text = 'a'\nweight = 3"),
-            "one.toml:5:8: error: the phrase `a` is too short: 2 letters at least",
+            "one.toml:5:9: error: the phrase `a` is too short: 2 letters at least",
         ),
         (
             "short open phrase",
             phrase("text = 'abc*'\nweight = 3"),
-            "one.toml:5:8: error: the phrase `abc*` is too short for a `*`: 4 letters at least",
+            "one.toml:5:9: error: the phrase `abc*` is too short for a `*`: 4 letters at least",
         ),
         (
             "star in the middle",
             phrase("text = 'ki*ll'\nweight = 3"),
-            "one.toml:5:8: error: the phrase `ki*ll` has a `*` in its middle; it may stand at the beginning or the end",
+            "one.toml:5:9: error: the phrase `ki*ll` has a `*` in its middle; it may stand at the beginning or the end",
         ),
         (
             "long phrase",
             phrase(&format!("text = '{}'\nweight = 3", "a ".repeat(17).trim())),
-            "one.toml:5:8: error: the phrase `a a a a a a a a a a a a a a a a a` is too long: 16 words and 200 bytes \
+            "one.toml:5:9: error: the phrase `a a a a a a a a a a a a a a a a a` is too long: 16 words and 200 bytes \
              at most",
         ),
         (
@@ -439,13 +439,18 @@ fn files_that_are_wrong() {
         (
             "duplicate",
             phrase("text = 'a phrase'\nweight = 5\n[[phrase]]\ntext = 'A  Phrase'\nweight = 6"),
-            "one.toml:8:8: error: the phrase `A  Phrase` is already in this category\n  help: it also stands at \
-             one.toml:5:8; keep one of them",
+            "one.toml:8:9: error: the phrase `A Phrase` is already in this category\n  help: it also stands at \
+             one.toml:5:9; keep one of them",
         ),
         (
             "needless spelling",
             phrase("text = 'suicid* | suicide'\nweight = 5"),
-            "one.toml:5:8: warning: `suicide` is already found by `suicid*`\n  help: leave it out",
+            "one.toml:5:19: warning: `suicide` is already found by `suicid*`\n  help: leave it out",
+        ),
+        (
+            "a spelling on a line of its own",
+            phrase("text = \"\"\"\n    a phrase |\n    ?!\n\"\"\"\nweight = 5"),
+            "one.toml:7:5: error: the phrase `?!` is empty once signs are left out",
         ),
     ] {
         assert_eq!(complaints(&text), [expected], "{name}");
