@@ -5,7 +5,7 @@
 //! end where a word must begin or end. So `" essex "` is found and `" sex "` in it is not, without a look at what
 //! stands around; and since the state of the walk is a number, a text may be cut anywhere.
 //!
-//! What occurs is added up by category ([`tally`]): each phrase weighs once (or `count` times), is void near an
+//! What occurs is added up by category (`tally`): each phrase weighs once (or `count` times), is void near an
 //! exclusion, and context phrases weigh against. Scores are points; policy says at how many points a category counts.
 //!
 //! # Phrase files
