@@ -128,8 +128,9 @@ async fn what_must_work_works() {
 
 #[tokio::test]
 async fn a_watched_group_is_recorded_and_not_stopped() {
-    let (world, wardgate) = World::running().await;
+    let world = World::new().await;
     world.site.add_user("wanda", "watched", "correct horse").await;
+    let wardgate = world.site.start().await;
     let client = wardgate.client().user("wanda", "correct horse");
     assert_eq!(client.get(&world.https(BLOCKED, "/watched-list")).await.status, 200);
     let words = GAMBLING_WORDS.replace(' ', "+");
@@ -147,8 +148,9 @@ async fn a_watched_group_is_recorded_and_not_stopped() {
 
 #[tokio::test]
 async fn a_group_without_the_certificate_is_filtered_by_host() {
-    let (world, wardgate) = World::running().await;
+    let world = World::new().await;
     world.site.add_user("ulla", "unopened", "correct horse").await;
+    let wardgate = world.site.start().await;
     // This client trusts the origin's authority, not the school's: what it accepts was not intercepted.
     let client =
         crate::harness::Client::new(wardgate.proxy, &world.pki.root_pem).user("ulla", "correct horse");

@@ -67,8 +67,9 @@ async fn request_bodies_arrive_unchanged() {
 
 #[tokio::test]
 async fn hop_by_hop_fields_stay_behind() {
-    let (world, wardgate) = World::running().await;
+    let world = World::new().await;
     world.site.add_user("anna", "learners", "correct horse").await;
+    let wardgate = world.site.start().await;
     let mut asked = request(Method::GET, &world.http(ALLOWED, "/echo"), "");
     for (name, value) in [
         ("connection", "x-private, keep-alive"),
@@ -102,8 +103,9 @@ async fn an_origins_hop_by_hop_fields_stay_behind() {
 
 #[tokio::test]
 async fn credentials_for_the_proxy_never_go_upstream() {
-    let (world, wardgate) = World::running().await;
+    let world = World::new().await;
     world.site.add_user("anna", "learners", "correct horse").await;
+    let wardgate = world.site.start().await;
     let client = wardgate.client().user("anna", "correct horse");
     for (way, client, base) in ways(&world, &client) {
         // A client that repeats them inside the tunnel must not leak them either.
@@ -215,7 +217,7 @@ async fn an_origin_that_does_not_want_the_body_never_gets_it() {
     let authority = format!("{ALLOWED}:{}", world.origin.http.port());
     let head = format!(
         "POST http://{authority}/unwanted HTTP/1.1\r\nHost: {authority}\r\nContent-Length: 9\r\n\
-         Content-Type: text/plain\r\nExpect: 100-continue\r\n\r\n"
+         Content-Type: application/octet-stream\r\nExpect: 100-continue\r\n\r\n"
     );
     let mut stream = tokio::net::TcpStream::connect(wardgate.proxy).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();

@@ -17,8 +17,9 @@ use crate::harness::{ALLOWED, BLOCKED, Client, World, eventually, raw, request};
 
 #[tokio::test]
 async fn a_line_for_every_way_to_end() {
-    let (world, wardgate) = World::running().await;
+    let world = World::new().await;
     world.site.add_user("anna", "learners", "correct horse").await;
+    let wardgate = world.site.start().await;
     let client = wardgate.client().user("anna", "correct horse");
     client.get(&world.http(ALLOWED, "/fine")).await;
     client.get(&world.https(ALLOWED, "/fine-tls")).await;

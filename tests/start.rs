@@ -75,6 +75,9 @@ async fn an_authority_that_cannot_be_read_is_named() {
     wardgate.terminate().await;
     let key = world.site.path("certs/ca.key");
     let good = fs::read(&key).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_one_line(&fails(&world, 3, &["ca.key", "chmod 600"]).await);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     fs::write(&key, "no key at all").unwrap();
     assert_one_line(&fails(&world, 3, &["ca.key"]).await);
     // Root reads everything, so a file without permissions would prove nothing: a directory in its place cannot be read.
@@ -85,6 +88,7 @@ async fn an_authority_that_cannot_be_read_is_named() {
     // A certificate without its key must not be quietly replaced: every device would have to be visited again.
     assert_one_line(&fails(&world, 3, &["ca.key"]).await);
     fs::write(&key, good).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     drop(world.site.start().await);
 }
 
@@ -93,9 +97,9 @@ async fn wrong_configuration_is_named() {
     for (case, section, key, value, said) in [
         ("an unknown key", "proxy", "lissten", "127.0.0.1:0", "lissten"),
         ("an unknown section", "poxy", "listen", "127.0.0.1:0", "poxy"),
-        ("an address that is none", "proxy", "listen", "here", "listen"),
+        ("an address that is none", "proxy", "listen", "here", "wardgate.toml:"),
         ("a root file that is missing", "upstream", "hosts_file", "/nonexistent/hosts", "/nonexistent/hosts"),
-        ("no policy", "policy", "dir", "/nonexistent/policies", "/nonexistent/policies"),
+        ("a policy where none can be", "policy", "dir", "wardgate.toml/policies", "wardgate.toml/policies"),
     ] {
         let mut world = World::new().await;
         world.site.set(section, key, value);
@@ -118,7 +122,7 @@ async fn a_configuration_file_that_is_missing_is_named() {
 #[tokio::test]
 async fn the_environment_overrides_the_file() {
     let mut world = World::new().await;
-    world.site.set("proxy", "listen", "256.0.0.1:1");
+    world.site.set("proxy", "listen", world.origin.http.to_string());
     let mut command = world.site.command(&["serve"]);
     command.env("WARDGATE_PROXY__LISTEN", "127.0.0.1:0");
     let wardgate = Wardgate::start(command).await;

@@ -1,24 +1,33 @@
 //! A warning is a page with "continue"; going on is remembered for a while, for this person and site, and recorded.
 
+use crate::harness::client::{Client, Reply};
+use crate::harness::origin::PAGE;
 use crate::harness::{World, request};
 
 const GAMES: &str = "games.example.test";
 
-/// The hidden fields of the page's form, as the browser would send them.
-fn form_of(page: &str) -> String {
-    let action = "https://wardgate.internal/continue";
-    assert!(page.contains(action) && page.to_lowercase().contains("method=\"post\""), "no form in {page}");
-    let mut fields = Vec::new();
-    for input in page.split("<input").skip(1).filter_map(|rest| rest.split('>').next()) {
-        let attribute = |name: &str| -> Option<String> {
-            let value = input.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?;
-            Some(value.replace("&amp;", "&").replace("&#x2f;", "/").replace("&#x27;", "'"))
-        };
-        if let (Some(name), Some(value)) = (attribute("name"), attribute("value")) {
-            fields.push(format!("{name}={}", escape(&value)));
-        }
-    }
-    fields.join("&")
+/// The form of a warn page: where the browser would send it, and what.
+fn form_of(page: &str) -> (String, String) {
+    let form = page.split("<form").nth(1).unwrap_or_else(|| panic!("no form in {page}"));
+    let form = form.split("</form>").next().unwrap();
+    let attribute = |tag: &str, name: &str| -> Option<String> {
+        let value = tag.split(&format!(" {name}=\"")).nth(1)?.split('"').next()?;
+        Some(value.replace("&#x2f;", "/").replace("&#x27;", "'").replace("&amp;", "&"))
+    };
+    assert_eq!(attribute(form, "method").as_deref(), Some("post"), "{form}");
+    let fields: Vec<String> = form
+        .split("<input")
+        .skip(1)
+        .filter_map(|input| {
+            Some(format!("{}={}", attribute(input, "name")?, escape(&attribute(input, "value")?)))
+        })
+        .collect();
+    (attribute(form, "action").unwrap(), fields.join("&"))
+}
+
+/// Presses "continue".
+async fn press(client: &Client, (action, fields): &(String, String)) -> Reply {
+    client.post(action, "application/x-www-form-urlencoded", fields.clone()).await
 }
 
 fn escape(text: &str) -> String {
@@ -35,14 +44,12 @@ async fn continue_lets_the_person_pass_and_is_recorded() {
     let world = World::new().await;
     world.site.add_user("anna", "learners", "correct horse").await;
     world.site.add_user("ben", "learners", "correct horse").await;
+    world.site.add_user("tess", "staff", "correct horse").await;
     let wardgate = world.site.start().await;
     for (way, url) in
         [("plain", world.http(GAMES, "/page-1")), ("intercepted", world.https(GAMES, "/page-2"))]
     {
         let (user, other) = if way == "plain" { ("anna", "ben") } else { ("ben", "tess") };
-        if other == "tess" {
-            world.site.add_user("tess", "staff", "correct horse").await;
-        }
         let client = wardgate.client().user(user, "correct horse");
         let path = &url[url.rfind('/').unwrap()..];
 
@@ -55,9 +62,8 @@ async fn continue_lets_the_person_pass_and_is_recorded() {
         assert_eq!(line["rule.name"], "games-after-a-warning", "{way}");
 
         let form = form_of(&page);
-        let answer = client
-            .post("https://wardgate.internal/continue", "application/x-www-form-urlencoded", form.clone())
-            .await;
+        assert!(form.0.ends_with("://wardgate.internal/continue"), "{way}: {}", form.0);
+        let answer = press(&client, &form).await;
         assert_eq!(answer.status, 303, "{way}: {}", answer.text());
         assert_eq!(answer.header("location"), Some(url.as_str()), "{way}");
 
@@ -68,7 +74,7 @@ async fn continue_lets_the_person_pass_and_is_recorded() {
 
         // Somebody else's choice is somebody else's.
         let stranger = wardgate.client().user(other, "correct horse");
-        assert_ne!(stranger.get(&url).await.text(), crate::harness::origin::PAGE, "{way}");
+        assert_ne!(stranger.get(&url).await.text(), PAGE, "{way}");
     }
 }
 
@@ -76,16 +82,23 @@ async fn continue_lets_the_person_pass_and_is_recorded() {
 async fn a_forged_continue_is_refused() {
     let (world, wardgate) = World::running().await;
     let url = world.http(GAMES, "/forged");
-    let form = form_of(&wardgate.client().get(&url).await.text());
-    for (case, form) in [
+    let (action, fields) = form_of(&wardgate.client().get(&url).await.text());
+    let tampered = fields.replacen("token=e", "token=f", 1);
+    assert_ne!(tampered, fields);
+    for (case, fields) in [
         ("nothing", String::new()),
-        ("another site", form.replace("games", "blocked")),
-        ("a token cut short", form.split_at(form.len() - 3).0.to_owned()),
+        ("a tampered token", tampered),
+        ("a token cut short", fields[..fields.len() - 3].to_owned()),
+        ("a token that is none", "token=a.b".to_owned()),
     ] {
-        let asked = "https://wardgate.internal/continue";
-        let reply = wardgate.client().post(asked, "application/x-www-form-urlencoded", form).await;
+        let reply = press(&wardgate.client(), &(action.clone(), fields)).await;
         assert!(reply.status.is_client_error(), "{case}: {}", reply.status);
     }
+    // A good token in the wrong hands.
+    let stranger = wardgate.client().from_address("127.0.0.2".parse().unwrap());
+    let reply = press(&stranger, &(action, fields)).await;
+    assert!(reply.status.is_client_error(), "{}", reply.status);
+    assert_ne!(stranger.get(&url).await.text(), PAGE);
     let reply = wardgate.client().send(request(hyper::Method::GET, &url, "")).await;
-    assert_ne!(reply.text(), crate::harness::origin::PAGE);
+    assert_ne!(reply.text(), PAGE);
 }

@@ -256,7 +256,10 @@ impl Reply {
             match frame.map(hyper::body::Frame::into_data) {
                 Ok(Ok(data)) => body.extend(&data),
                 Ok(Err(frame)) => trailers = frame.into_trailers().unwrap_or_default(),
-                Err(_) => complete = false,
+                Err(_) => {
+                    complete = false; // hyper tells the same error for ever
+                    break;
+                }
             }
         }
         Self {
