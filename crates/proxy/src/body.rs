@@ -381,14 +381,41 @@ impl Drop for Body {
     }
 }
 
+/// How a request's body failed on the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientFailure {
+    /// It stopped coming.
+    Stalled,
+    /// It is malformed: not the chunks that its head announced.
+    Malformed,
+    /// The client went away.
+    Broken,
+}
+
+impl ClientFailure {
+    /// Reads the failure out of a body's error; the framing check left its kind there.
+    pub(crate) fn of(error: &BodyError) -> Self {
+        let BodyError::Broken(error) = error else { return Self::Stalled };
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(cause) = source {
+            match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+                Some(std::io::ErrorKind::InvalidData) => return Self::Malformed,
+                Some(std::io::ErrorKind::TimedOut) => return Self::Stalled,
+                _ => source = cause.source(),
+            }
+        }
+        Self::Broken
+    }
+}
+
 /// What the exchange must know of a request's body while the connection to the origin is sending it.
 #[derive(Default)]
 pub(crate) struct UploadProgress {
     bytes: AtomicU64,
     /// Changes with every frame, so that somebody who waits can tell slow from stuck.
     moves: AtomicU64,
-    /// The client's own fault, if the body broke off on its side.
-    client_failed: AtomicBool,
+    /// How the body failed on the client's side, if it did.
+    failure: Mutex<Option<ClientFailure>>,
     notes: Mutex<Notes>,
     /// Opened when the origin asks for the body (100 Continue) or keeps silent for a while.
     gate: Gate,
@@ -413,9 +440,9 @@ impl UploadProgress {
         self.moves.load(Ordering::Relaxed)
     }
 
-    /// Whether the client broke off or sent a malformed body.
-    pub(crate) fn client_failed(&self) -> bool {
-        self.client_failed.load(Ordering::Relaxed)
+    /// How the body failed on the client's side, if it did.
+    pub(crate) fn client_failure(&self) -> Option<ClientFailure> {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What the event must know of the body. Complete once the body is done or dropped.
@@ -521,7 +548,8 @@ impl HttpBody for Upload {
                 return Poll::Ready(Some(Err(BodyError::Cut)));
             }
             Some(Err(error)) => {
-                progress.client_failed.store(true, Ordering::Relaxed);
+                *progress.failure.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(ClientFailure::of(&error));
                 return Poll::Ready(Some(Err(error)));
             }
             None => return Poll::Ready(None),

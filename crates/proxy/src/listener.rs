@@ -19,7 +19,7 @@ use crate::config::{ProxyConfig, UpstreamConfig, seconds};
 use crate::connection::{Ends, Leg, serve_http1};
 use crate::local::Grants;
 use crate::pages::Pages;
-use crate::shared::{Parts, Shared};
+use crate::shared::{Parts, Recorder, Shared};
 use crate::upstream::{Upstream, UpstreamSetupError};
 
 /// Connections that the system keeps ready for us.
@@ -71,15 +71,18 @@ impl Proxy {
         let listener = listen(config.listen)?;
         let setup = |error: &dyn ToString| StartError::Setup(error.to_string());
         let address = listener.local_addr().map_err(|e| setup(&e))?;
+        let ending = CancellationToken::new();
+        let recorder = Recorder { journal: Arc::clone(&parts.journal), ending: ending.clone() };
         let shared = Shared {
             config,
             listen: address,
             parts,
+            journal: Arc::new(recorder),
             upstream: Upstream::new(upstream, address.port())?,
             pages: Pages::new().map_err(|e| setup(&e))?,
             grants: Grants::new().map_err(|e| setup(&e))?,
             draining: CancellationToken::new(),
-            ending: CancellationToken::new(),
+            ending,
             tasks: TaskTracker::new(),
         };
         Ok(Self { listener, shared: Arc::new(shared) })

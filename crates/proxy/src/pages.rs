@@ -13,7 +13,7 @@ use minijinja::value::Serde;
 use serde::Serialize;
 use wardgate_core::{Decision, Event, Outcome, TargetError, Verdict, Wording};
 
-use crate::body::Body;
+use crate::body::{Body, ClientFailure};
 use crate::framing::Violation;
 use crate::upstream::UpstreamError;
 
@@ -147,8 +147,12 @@ impl Pages {
             Refusal::Unrecordable | Refusal::AccountsUnavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
             }
-            Refusal::Malformed(_) => close(&mut response),
             _ => {}
+        }
+        let unsound = matches!(refusal, Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Loop)
+            || matches!(refusal, Refusal::Upstream(UpstreamError::Client(_)));
+        if unsound && event.protocol != "HTTP/2" {
+            close(&mut response);
         }
         response
     }
@@ -435,13 +439,19 @@ fn upstream_words(error: &UpstreamError) -> Words {
         UpstreamError::ResponseTimeout => {
             (504, "The site takes too long", "It did not answer in time.", ORIGIN, "http_response_timeout")
         }
-        UpstreamError::Client => {
-            (400, "The request broke off", "It did not arrive whole.", CLIENT, "http_request_error")
-        }
+        UpstreamError::Client(failure) => (
+            if *failure == ClientFailure::Stalled { 408 } else { 400 },
+            "The request broke off",
+            "It did not arrive whole.",
+            CLIENT,
+            "http_request_error",
+        ),
     };
     let outcome = match error {
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Outcome::TimedOut,
-        UpstreamError::Client => Outcome::ClientClosed,
+        UpstreamError::Client(ClientFailure::Broken) => Outcome::ClientClosed,
+        UpstreamError::Client(ClientFailure::Malformed) => Outcome::Malformed,
+        UpstreamError::Client(ClientFailure::Stalled) => Outcome::TimedOut,
         _ => Outcome::UpstreamFailed,
     };
     Words {

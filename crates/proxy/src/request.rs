@@ -17,7 +17,7 @@ use wardgate_core::{
     Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
 };
 
-use crate::body::{Body, Held, Length, Relay, Upload, UploadProgress, hold};
+use crate::body::{Body, ClientFailure, Held, Length, Relay, Upload, UploadProgress, hold};
 use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg};
@@ -29,6 +29,7 @@ use crate::pages::{self, Onward, Refusal};
 use crate::response;
 use crate::scan::{Context, Watch, stops};
 use crate::tunnel;
+use crate::upstream::UpstreamError;
 
 /// How long a request waits for room in the journal before it is turned away.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +59,7 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Respo
     let rules = conn.shared.parts.rules.load_full();
     let violation = conn.next_violation();
     let address = conn.ends.peer.ip();
-    let begin = EventGuard::begin(&conn.shared.parts.journal, address, Arc::clone(rules.policy.hash()));
+    let begin = EventGuard::begin(&conn.shared.journal, address, Arc::clone(rules.policy.hash()));
     let Ok(Ok(event)) = tokio::time::timeout(JOURNAL_PATIENCE, begin).await else {
         let mut response = pages::unrecordable(&conn.shared.pages, &rules.policy.wording(None), address);
         response.body_mut().carry_answered(conn.framing.clone());
@@ -290,7 +291,9 @@ impl Known {
         let held = if limit == 0 {
             Held::default()
         } else {
-            hold(&mut body, &mut watch, limit).await.map_err(|_| Refusal::Malformed(BROKEN_BODY))?
+            hold(&mut body, &mut watch, limit)
+                .await
+                .map_err(|error| Refusal::Upstream(UpstreamError::Client(ClientFailure::of(&error))))?
         };
         if let Some(decision) = &held.decision {
             self.exchange.event.decided(decision);
@@ -420,6 +423,9 @@ fn target(conn: &Conn, request: &Request<Incoming>) -> Result<Option<Target>, Re
             Ok(Some(target).filter(|target| !is_own(conn, target)))
         }
         Leg::Inside(tunnel) => {
+            if uri.scheme_str().is_some_and(|scheme| scheme != tunnel.scheme.as_str()) {
+                return Err(Refusal::Target(TargetError::Scheme));
+            }
             let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
             let authority = uri.authority().map(|authority| authority.as_str()).or(host);
             let authority = authority.ok_or(Refusal::Target(TargetError::Host))?;

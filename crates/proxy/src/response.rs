@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ALT_SVC, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ALT_SVC, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use wardgate_core::{Finding, TextKind};
@@ -25,6 +25,9 @@ pub(crate) async fn relay(
         return Err(Refusal::Upstream(UpstreamError::Malformed)); // nobody asked for it
     }
     let (mut head, mut body) = answer.into_parts();
+    if head.headers.contains_key(TRANSFER_ENCODING) {
+        head.headers.remove(CONTENT_LENGTH); // RFC 9112, section 6.3: chunked counts, and the length goes no further
+    }
     remove_hop_by_hop(&mut head.headers);
     add_via(&mut head.headers, head.version);
     head.headers.remove(ALT_SVC); // it would lead the browser to QUIC, past this proxy

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wardgate_core::{Authenticate, Journal, Ruleset};
+use wardgate_core::{Authenticate, BoxFuture, Event, Journal, Outcome, Ruleset, Unrecordable};
 use wardgate_tls::Minter;
 
 use crate::config::{ProxyConfig, seconds};
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) config: ProxyConfig,
     pub(crate) listen: SocketAddr,
     pub(crate) parts: Parts,
+    /// Where events go: the journal of the parts, told when Wardgate ends.
+    pub(crate) journal: Arc<dyn Journal>,
     pub(crate) upstream: Upstream,
     pub(crate) pages: Pages,
     pub(crate) grants: Grants,
@@ -47,6 +49,26 @@ pub(crate) struct Shared {
     pub(crate) ending: CancellationToken,
     /// Every connection and tunnel.
     pub(crate) tasks: TaskTracker,
+}
+
+/// Passes events on, and says of those that end with Wardgate that this is why: what is dropped then looks like a
+/// client that went away.
+pub(crate) struct Recorder {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) ending: CancellationToken,
+}
+
+impl Journal for Recorder {
+    fn reserve(&self) -> BoxFuture<'_, Result<(), Unrecordable>> {
+        self.journal.reserve()
+    }
+
+    fn record(&self, mut event: Event) {
+        if event.outcome == Outcome::ClientClosed && self.ending.is_cancelled() {
+            event.ended(Outcome::ShutDown, None);
+        }
+        self.journal.record(event);
+    }
 }
 
 impl Shared {

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use wardgate_core::{Scheme, Target};
 use wardgate_tls::{OriginTls, Problem, RootsError};
 
-use crate::body::{Upload, UploadProgress};
+use crate::body::{ClientFailure, Upload, UploadProgress};
 use crate::config::{UpstreamConfig, seconds};
 use dial::Dialer;
 use pool::{Lease, Pool};
@@ -66,8 +66,8 @@ pub(crate) enum UpstreamError {
     Malformed,
     /// The origin does not answer in time.
     ResponseTimeout,
-    /// The client's own body broke off.
-    Client,
+    /// The client's own body failed.
+    Client(ClientFailure),
 }
 
 impl UpstreamError {
@@ -85,7 +85,9 @@ impl UpstreamError {
             Self::Closed => "the origin closed the connection before it answered",
             Self::Malformed => "the origin's answer is malformed",
             Self::ResponseTimeout => "the origin did not answer in time",
-            Self::Client => "the client broke off its request",
+            Self::Client(ClientFailure::Stalled) => "the request's body stalled",
+            Self::Client(ClientFailure::Malformed) => "the request's body is malformed",
+            Self::Client(ClientFailure::Broken) => "the client broke off its request",
         }
     }
 }
@@ -264,8 +266,8 @@ async fn silence(progress: &UploadProgress, limit: Duration) {
 }
 
 fn classify(error: &hyper::Error, progress: &UploadProgress) -> UpstreamError {
-    if progress.client_failed() {
-        return UpstreamError::Client;
+    if let Some(failure) = progress.client_failure() {
+        return UpstreamError::Client(failure);
     }
     if error.is_parse() {
         return UpstreamError::Malformed;
