@@ -413,7 +413,10 @@ fn target(conn: &Conn, request: &Request<Incoming>) -> Result<Option<Target>, Re
             Target::connect(authority.as_str()).map(Some).map_err(Refusal::Target)
         }
         Leg::Open => {
-            let Some(authority) = uri.authority() else { return Ok(None) };
+            let Some(authority) = uri.authority() else {
+                let sound = path.starts_with('/') || request.method() == Method::OPTIONS;
+                return if sound { Ok(None) } else { Err(Refusal::Target(TargetError::Path)) };
+            };
             let scheme = match uri.scheme_str() {
                 Some("http") => Scheme::Http,
                 Some("https") => Scheme::Https,
