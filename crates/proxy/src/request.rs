@@ -409,7 +409,9 @@ fn target(conn: &Conn, request: &Request<Incoming>) -> Result<Option<Target>, Re
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     match &conn.leg {
         Leg::Open if request.method() == Method::CONNECT => {
-            let authority = uri.authority().ok_or(Refusal::Target(TargetError::Authority))?;
+            // Authority-form only (RFC 9110, section 9.3.6): a whole URL after CONNECT is somebody's confusion.
+            let authority = uri.authority().filter(|_| uri.scheme().is_none());
+            let authority = authority.ok_or(Refusal::Target(TargetError::Authority))?;
             Target::connect(authority.as_str()).map(Some).map_err(Refusal::Target)
         }
         Leg::Open => {
