@@ -3,15 +3,17 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::process::Stdio;
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use hyper::Method;
 use sha2::Sha256;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::harness::smtp::{Mail, Smtp};
 use crate::harness::webhook::{Call, Webhook};
-use crate::harness::{ALLOWED, SELF_HARM_WORDS, Wardgate, World, eventually, request};
+use crate::harness::{ALLOWED, SELF_HARM_WORDS, Wardgate, World, eventually, request, tools};
 
 const SECRET: &str = "a secret of the tests";
 /// How long nothing may come after everything has come, before it counts as delivered once.
@@ -50,7 +52,7 @@ fn people(world: &World, count: u8) -> Vec<(IpAddr, String)> {
 
 /// Somebody sends words that alert at once; the answer is the block page, so the event is recorded.
 async fn write_something_worrying(world: &World, wardgate: &Wardgate, from: IpAddr, mark: &str) -> bool {
-    let client = wardgate.client().from_address(from);
+    let client = wardgate.client().at(from);
     let url = world.http(ALLOWED, &format!("/echo?{mark}"));
     let mut asked = request(Method::POST, &url, format!("comment={}", SELF_HARM_WORDS.replace(' ', "+")));
     asked.headers_mut().insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
@@ -178,6 +180,54 @@ async fn alerts_survive_kills_at_any_moment() {
         hook.calls().iter().map(|call| call.headers["wardgate-delivery"].clone()).collect();
     let repeated = (mail.mails().len() - ids.len()) + (hook.calls().len() - deliveries.len());
     assert!(repeated <= 2, "{repeated} deliveries were repeated over {ROUNDS} kills");
+}
+
+#[tokio::test]
+async fn alerts_wait_for_a_locked_database() {
+    let mut world = World::new().await;
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let (mail, hook) = (Smtp::start(any, None).await, Webhook::start(any).await);
+    configure(&mut world, mail.address, "none", hook.address);
+    let people = people(&world, 1);
+    let wardgate = world.site.start().await;
+    let lock = hold_lock(&world.site.path("data/wardgate.db")).await;
+
+    // What happens is recorded in the log, so it may go on; who would change a record is told.
+    assert!(write_something_worrying(&world, &wardgate, people[0].0, "while-locked").await);
+    wardgate.line_about("while-locked").await;
+    let ran = world
+        .site
+        .run(&["users", "add", "anna", "--groups", "learners", "--password-stdin"], "correct horse\n")
+        .await;
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.stderr.contains("locked"), "{}", ran.stderr);
+    assert!(mail.mails().is_empty());
+
+    drop(lock);
+    eventually("the alert is delivered", || mail.mails().len() == 1 && hook.calls().len() == 1).await;
+    tokio::time::sleep(QUIET).await;
+    assert_eq!((mail.mails().len(), hook.calls().len()), (1, 1));
+}
+
+/// Keeps everybody else from writing to a database, until dropped.
+async fn hold_lock(database: &std::path::Path) -> tokio::process::Child {
+    let script = "import sqlite3, sys\n\
+                  db = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                  db.execute('BEGIN EXCLUSIVE')\n\
+                  print('locked', flush=True)\n\
+                  sys.stdin.read()\n";
+    let mut child = tokio::process::Command::new(tools::find("python3"))
+        .args(["-c", script])
+        .arg(database)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut said).await.unwrap();
+    assert_eq!(said.trim(), "locked");
+    child
 }
 
 /// Whether a text names this very person: `person-1` is not in `person-10`.

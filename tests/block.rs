@@ -43,15 +43,9 @@ async fn a_listed_host_is_blocked_in_every_protocol() {
 async fn words_in_a_compressed_chunked_page_are_found() {
     let (world, wardgate) = World::running().await;
     let words = GAMBLING_WORDS.replace(' ', "+");
-    let client = wardgate.client();
-    for (way, client, base) in [
-        ("plain", client.clone(), world.http(ALLOWED, "")),
-        ("HTTP/1.1 over TLS", client.http1(), world.https(ALLOWED, "")),
-        ("HTTP/2", client.clone(), world.https(ALLOWED, "")),
-    ] {
-        let mark = way.replace(['/', ' ', '.'], "");
-        let reply = client.get(&format!("{base}/compressed?padding=20000&mark={mark}&late={words}")).await;
-        let line = wardgate.line_about(&format!("mark={mark}&")).await;
+    for (way, client, base) in world.ways(&wardgate) {
+        let reply = client.get(&format!("{base}/compressed?padding=20000&mark={way}&late={words}")).await;
+        let line = wardgate.line_about(&format!("mark={way}&")).await;
         assert_block_page(&reply, &line, "Gambling");
         assert!(!reply.text().contains("meadow"), "{way}: a part of the page came through");
         let phrase = &line["wardgate.findings"][0]["phrases"][0];
@@ -64,15 +58,9 @@ async fn words_in_a_compressed_chunked_page_are_found() {
 async fn a_page_is_cut_where_the_words_come_late() {
     let (world, wardgate) = World::running().await;
     let words = GAMBLING_WORDS.replace(' ', "+");
-    let client = wardgate.client();
-    for (way, client, base) in [
-        ("plain", client.clone(), world.http(ALLOWED, "")),
-        ("HTTP/1.1 over TLS", client.http1(), world.https(ALLOWED, "")),
-        ("HTTP/2", client.clone(), world.https(ALLOWED, "")),
-    ] {
-        let mark = way.replace(['/', ' ', '.'], "");
-        let reply = client.get(&format!("{base}/compressed?padding=1500000&mark={mark}&late={words}")).await;
-        let line = wardgate.line_about(&format!("mark={mark}&")).await;
+    for (way, client, base) in world.ways(&wardgate) {
+        let reply = client.get(&format!("{base}/compressed?padding=1500000&mark={way}&late={words}")).await;
+        let line = wardgate.line_about(&format!("mark={way}&")).await;
         assert_eq!(reply.status, 200, "{way}: the head had long gone out");
         assert!(!reply.complete, "{way}: a cut page must not end cleanly");
         assert!(reply.text().contains("meadow"), "{way}: nothing of the harmless part arrived");

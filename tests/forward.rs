@@ -7,16 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::harness::client::Reply;
 use crate::harness::origin::PAGE;
-use crate::harness::{ALLOWED, Client, Origin, World, raw, request};
-
-/// The ways from a client to an origin: plain, and intercepted in both protocols.
-fn ways(world: &World, client: &Client) -> [(&'static str, Client, String); 3] {
-    [
-        ("plain", client.clone(), world.http(ALLOWED, "")),
-        ("intercepted HTTP/1.1", client.http1(), world.https(ALLOWED, "")),
-        ("intercepted HTTP/2", client.clone(), world.https(ALLOWED, "")),
-    ]
-}
+use crate::harness::{ALLOWED, Origin, World, raw, request};
 
 /// The value that the origin saw of a header field, or nothing.
 fn arrived<'a>(echo: &'a serde_json::Value, name: &str) -> Option<&'a str> {
@@ -27,7 +18,7 @@ fn arrived<'a>(echo: &'a serde_json::Value, name: &str) -> Option<&'a str> {
 #[tokio::test]
 async fn pages_arrive_unchanged_whatever_the_protocol() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let reply = client.get(&format!("{base}/")).await;
         assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, PAGE), "{way}");
         assert!(reply.complete, "{way}");
@@ -56,7 +47,7 @@ async fn each_side_negotiates_by_itself() {
 #[tokio::test]
 async fn request_bodies_arrive_unchanged() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let reply = client.post(&format!("{base}/echo"), "text/plain", "körper with ünicode").await;
         let echo = reply.json();
         assert_eq!(echo["method"], "POST", "{way}");
@@ -91,7 +82,7 @@ async fn hop_by_hop_fields_stay_behind() {
 #[tokio::test]
 async fn an_origins_hop_by_hop_fields_stay_behind() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let reply = client.get(&format!("{base}/hop-by-hop")).await;
         assert_eq!(reply.text(), "hops", "{way}");
         for name in ["x-named", "keep-alive", "proxy-authenticate"] {
@@ -106,8 +97,8 @@ async fn credentials_for_the_proxy_never_go_upstream() {
     let world = World::new().await;
     world.site.add_user("anna", "learners", "correct horse").await;
     let wardgate = world.site.start().await;
-    let client = wardgate.client().user("anna", "correct horse");
-    for (way, client, base) in ways(&world, &client) {
+    for (way, client, base) in world.ways(&wardgate) {
+        let client = client.user("anna", "correct horse");
         // A client that repeats them inside the tunnel must not leak them either.
         let mut asked = request(Method::GET, &format!("{base}/echo"), "");
         let sent = HeaderValue::from_static("Basic YW5uYTpjb3JyZWN0IGhvcnNl");
@@ -137,7 +128,7 @@ async fn via_names_the_proxy_both_ways() {
 #[tokio::test]
 async fn answers_without_a_body_have_none() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         for (case, method, code, length) in [
             ("HEAD", Method::HEAD, 200, Some("6")),
             ("204", Method::GET, 204, None),
@@ -157,7 +148,7 @@ async fn answers_without_a_body_have_none() {
 #[tokio::test]
 async fn ranges_pass_both_ways() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let mut asked = request(Method::GET, &format!("{base}/range"), "");
         asked.headers_mut().insert(header::RANGE, HeaderValue::from_static("bytes=2-4"));
         let reply = client.send(asked).await;
@@ -169,7 +160,7 @@ async fn ranges_pass_both_ways() {
 #[tokio::test]
 async fn trailers_arrive() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let mut asked = request(Method::GET, &format!("{base}/trailers"), "");
         asked.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
         let reply = client.send(asked).await;
@@ -181,7 +172,7 @@ async fn trailers_arrive() {
 #[tokio::test]
 async fn redirects_and_cookies_are_the_browsers_business() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let reply = client.get(&format!("{base}/redirect")).await;
         assert_eq!((reply.status.as_u16(), reply.header("location")), (302, Some("/landing")), "{way}");
         let reply = client.get(&format!("{base}/cookies")).await;
@@ -228,7 +219,7 @@ async fn an_origin_that_does_not_want_the_body_never_gets_it() {
 #[tokio::test]
 async fn connections_to_origins_are_used_again() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let before = world.origin.connections();
         for _ in 0..5 {
             let reply: Reply = client.get(&format!("{base}/")).await;
@@ -249,5 +240,36 @@ async fn one_browsers_connection_serves_many_origins() {
         let echo = session.send(asked).await.unwrap().json();
         let expected = format!("{host}:{}", world.origin.http.port());
         assert_eq!(arrived(&echo, "host"), Some(expected.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn many_requests_at_once_on_one_http2_connection() {
+    let (world, wardgate) = World::running().await;
+    let base = world.https(ALLOWED, "");
+    let session = wardgate.client().session(&base.parse().unwrap()).await.unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..60 {
+        let (mut session, base) = (session.another(), base.clone());
+        waiting.spawn(async move {
+            // Slow and quick ones mixed, bodies in both directions.
+            let url = format!("{base}/slow?number={number}&ms={}", number % 7 * 50);
+            let slow = session.send(request(Method::GET, &url, "")).await.unwrap();
+            let url = format!("{base}/download?number={number}&bytes={}", number * 10_000);
+            let reply = session.send(request(Method::GET, &url, "")).await.unwrap();
+            slow.text() == "at last" && reply.complete && reply.body.len() == number * 10_000
+        });
+    }
+    assert!(waiting.join_all().await.into_iter().all(|fine| fine));
+    assert_eq!(wardgate.lines_about("number=", 120).await.len(), 120);
+}
+
+#[tokio::test]
+async fn addresses_get_certificates_too() {
+    let (world, wardgate) = World::running().await;
+    // The client verifies the minted certificate against the address: it must be an IP entry, not a name.
+    for client in [wardgate.client(), wardgate.client().http1()] {
+        let reply = client.get(&world.https("127.0.0.1", "/")).await;
+        assert_eq!((reply.status, reply.text().as_str()), (StatusCode::OK, PAGE));
     }
 }

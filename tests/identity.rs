@@ -43,7 +43,7 @@ async fn a_login_that_is_required_is_asked_for_and_used() {
     let anna = client.user("anna", PASSWORD);
     for url in [world.http(ALLOWED, "/known"), world.https(ALLOWED, "/known-tls")] {
         assert_eq!(anna.get(&url).await.status, 200, "{url}");
-        let line = wardgate.line_about(&format!("{}", url.rsplit_once(':').unwrap().1)).await;
+        let line = wardgate.line_about(url.rsplit_once(':').unwrap().1).await;
         assert_eq!(
             (&line["user.name"], &line["wardgate.identity_source"]),
             (&"anna".into(), &"basic".into())
@@ -114,7 +114,7 @@ async fn an_address_can_stand_for_a_user() {
     require_login(&world);
     world.site.append("identity.toml", "[[address]]\naddress = \"127.0.0.7\"\nuser = \"tess\"");
     let wardgate = world.site.start().await;
-    let mapped = wardgate.client().from_address("127.0.0.7".parse::<IpAddr>().unwrap());
+    let mapped = wardgate.client().at("127.0.0.7".parse::<IpAddr>().unwrap());
     for (way, url) in
         [("plain", world.http(ALLOWED, "/mapped")), ("tunnel", world.https(ALLOWED, "/mapped-tls"))]
     {
@@ -140,7 +140,7 @@ async fn some_addresses_must_log_in_and_others_need_not() {
     let wardgate = world.site.start().await;
     for (address, status) in [("127.0.0.7", 200), ("127.0.0.8", 407), ("127.0.0.9", 407), ("127.0.0.10", 200)]
     {
-        let client = wardgate.client().from_address(address.parse::<IpAddr>().unwrap());
+        let client = wardgate.client().at(address.parse::<IpAddr>().unwrap());
         assert_eq!(client.get(&world.http(ALLOWED, "/")).await.status, status, "{address}");
     }
 }

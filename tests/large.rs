@@ -63,25 +63,20 @@ async fn a_gigabyte_passes_in_bounded_memory() {
     let client = wardgate.client();
     // What every first request brings into memory (certificates, code, buffers) is not growth.
     assert_eq!(client.get(&world.https(ALLOWED, "/download?bytes=10000000")).await.body.len(), 10_000_000);
-    for (way, client, base) in [
-        ("plain", client.clone(), world.http(ALLOWED, "")),
-        ("intercepted HTTP/1.1", client.http1(), world.https(ALLOWED, "")),
-        ("intercepted HTTP/2", client.clone(), world.https(ALLOWED, "")),
-    ] {
-        let mark = way.replace(['/', ' ', '.'], "");
-        let url = format!("{base}/download?mark={mark}&bytes={GIBIBYTE}");
+    for (way, client, base) in world.ways(&wardgate) {
+        let url = format!("{base}/download?mark={way}&bytes={GIBIBYTE}");
         let (growth, bytes) = growth_during(&wardgate, download(&client, &url)).await;
         assert_eq!(bytes, GIBIBYTE, "{way}, down");
         assert!(growth <= GROWTH, "{way}, down: memory grew by {} MiB", growth >> 20);
 
         let (growth, said) =
-            growth_during(&wardgate, upload(&client, &format!("{base}/upload?mark={mark}"))).await;
+            growth_during(&wardgate, upload(&client, &format!("{base}/upload?mark={way}"))).await;
         assert_eq!(said, GIBIBYTE.to_string(), "{way}, up");
         assert!(growth <= GROWTH, "{way}, up: memory grew by {} MiB", growth >> 20);
 
-        let line = wardgate.line_about(&format!("/download?mark={mark}&")).await;
+        let line = wardgate.line_about(&format!("/download?mark={way}&")).await;
         assert_eq!(line["http.response.body.bytes"], GIBIBYTE, "{way}");
-        let line = wardgate.line_about(&format!("/upload?mark={mark}")).await;
+        let line = wardgate.line_about(&format!("/upload?mark={way}")).await;
         assert_eq!(line["http.request.body.bytes"], GIBIBYTE, "{way}");
     }
 }

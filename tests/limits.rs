@@ -25,7 +25,7 @@ async fn connections_of_one_client_are_limited() {
     assert!(matches!(talk.status(), None | Some(429 | 503)), "{}", talk.received);
 
     // Another client is not held to it, and what is closed is free again.
-    let other = wardgate.client().from_address("127.0.0.2".parse().unwrap());
+    let other = wardgate.client().at("127.0.0.2".parse().unwrap());
     assert_eq!(other.get(&world.http(ALLOWED, "/")).await.status, 200);
     held.clear();
     let free = || std::net::TcpStream::connect(wardgate.proxy).is_ok();

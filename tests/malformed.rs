@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::harness::raw::{self, RawOrigin, Then};
+use crate::harness::raw::{self, RawOrigin, Talk, Then};
 use crate::harness::{ALLOWED, World};
 
 /// A name, the statuses that will do, and the bytes; `{host}` stands for the origin's authority.
@@ -180,21 +180,35 @@ const BODIES: &[(&str, &str)] = &[
     ("a trailer without a colon", "0\r\nX-A\0\r\n\r\n"),
 ];
 
+/// What is wrong with the answer to a head that is wrong, if anything.
+fn fault(talk: &Talk, statuses: &RangeInclusive<u16>) -> Option<String> {
+    let Some(status) = talk.status() else { return Some(format!("no answer but {:?}", talk.received)) };
+    if !talk.closed {
+        return Some(format!("the connection stays open after {status}"));
+    }
+    if !statuses.contains(&status) {
+        return Some(format!("answered {status}"));
+    }
+    (talk.responses() != 1).then(|| format!("{} answers", talk.responses()))
+}
+
 #[tokio::test]
 async fn heads_that_are_wrong_reach_nobody() {
     let (_world, wardgate) = World::running().await;
     let origin = RawOrigin::polite().await;
     let host = origin.address.to_string();
+    let mut faults = Vec::new();
     for (number, (name, statuses, bytes)) in HEADS.iter().enumerate() {
         let talk = raw::talk(wardgate.proxy, bytes.replace("{host}", &host).as_bytes()).await;
-        assert!(talk.closed, "{name}: the connection hangs after {:?}", talk.received);
-        let status = talk.status().unwrap_or_else(|| panic!("{name}: no answer but {:?}", talk.received));
-        assert!(statuses.contains(&status), "{name}: answered {status}");
-        assert_eq!(talk.responses(), 1, "{name}: {}", talk.received);
+        faults.extend(fault(&talk, statuses).map(|fault| format!("{name}: {fault}")));
         let line = wardgate.wait_for_lines(number + 1).await.pop().unwrap();
-        assert_eq!(line["http.response.status_code"], status, "{name}: {line:#}");
-        assert_eq!(line["wardgate.outcome"], "malformed", "{name}: {line:#}");
+        if line["wardgate.outcome"] != "malformed"
+            || line["http.response.status_code"].as_u64() != talk.status().map(u64::from)
+        {
+            faults.push(format!("{name}: recorded as {line:#}"));
+        }
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert_eq!(origin.received(), "", "something reached the origin");
 }
 
@@ -203,20 +217,16 @@ async fn heads_that_are_wrong_are_refused_inside_an_intercepted_tunnel() {
     let (world, wardgate) = World::running().await;
     let client = wardgate.client().http1();
     let base: hyper::Uri = world.https(ALLOWED, "/").parse().unwrap();
+    let host = base.authority().unwrap().as_str();
+    let mut faults = Vec::new();
     for (name, statuses, bytes) in HEADS {
-        if bytes.starts_with("CONNECT") || bytes.contains("//127.") || bytes.contains("http:///") {
-            continue;
-        }
         // The same heads in origin form, as they are written inside a tunnel.
-        let host = base.authority().unwrap().as_str();
         let bytes = bytes.replace("http://{host}", "").replace("{host}", host);
         let stream = client.tls(&base).await.unwrap();
         let talk = raw::talk_over(stream, bytes.as_bytes()).await;
-        assert!(talk.closed, "{name}: the connection hangs after {:?}", talk.received);
-        let status = talk.status().unwrap_or_else(|| panic!("{name}: no answer but {:?}", talk.received));
-        assert!(statuses.contains(&status), "{name}: answered {status}");
-        assert_eq!(talk.responses(), 1, "{name}: {}", talk.received);
+        faults.extend(fault(&talk, statuses).map(|fault| format!("{name}: {fault}")));
     }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
     assert!(world.origin.seen("").is_empty(), "the origin saw {:?}", world.origin.seen(""));
 }
 

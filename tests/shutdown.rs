@@ -9,13 +9,8 @@ use crate::harness::{ALLOWED, World, eventually, request};
 #[tokio::test]
 async fn exchanges_under_way_are_finished() {
     let (world, mut wardgate) = World::running().await;
-    let client = wardgate.client();
     let mut waiting = Vec::new();
-    for (way, client, base) in [
-        ("plain", client.clone(), world.http(ALLOWED, "")),
-        ("http1", client.http1(), world.https(ALLOWED, "")),
-        ("http2", client.clone(), world.https(ALLOWED, "")),
-    ] {
+    for (way, client, base) in world.ways(&wardgate) {
         let url = format!("{base}/slow?ms=2000&{way}");
         waiting
             .push(tokio::spawn(async move { (way, client.try_send(request(Method::GET, &url, "")).await) }));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::harness::tools::Ran;
+use crate::harness::tools::{self, Ran};
 use crate::harness::{Wardgate, World};
 
 fn mode(path: &std::path::Path) -> u32 {
@@ -21,6 +21,44 @@ async fn the_first_start_makes_what_it_needs_and_says_where() {
     assert!(wardgate.printed["pac"].ends_with("/proxy.pac"));
     let line_mode = fs::read_dir(world.site.path("data/log")).unwrap().next().unwrap().unwrap();
     assert_eq!(mode(&line_mode.path()), 0o600, "the access log is its owner's");
+}
+
+#[tokio::test]
+async fn an_empty_directory_is_enough() {
+    let _world = World::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let command = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_wardgate"));
+        command
+            .args(arguments)
+            .current_dir(&dir)
+            .env("WARDGATE_PROXY__LISTEN", "127.0.0.1:0")
+            .kill_on_drop(true);
+        command
+    };
+    let wardgate = Wardgate::start(command(&[])).await;
+    // The policy that ships blocks the test entries of its categories, and was written out to be edited.
+    for scheme in ["http", "https"] {
+        let reply =
+            wardgate.client().get(&format!("{scheme}://gambling.test.wardgate.internal/{scheme}")).await;
+        assert_eq!(reply.status, 403, "{}", reply.text());
+        let line = wardgate.line_about(&format!("/{scheme}")).await;
+        assert_eq!(
+            (&line["wardgate.decision"], &line["wardgate.category"]),
+            (&"block".into(), &"gambling".into())
+        );
+    }
+    assert!(dir.path().join("policies/rules.toml").exists());
+    tools::run(&mut command(&["check"]), "").await.succeeded();
+    let exported = tools::run(&mut command(&["ca", "export"]), "").await.succeeded().stdout;
+    assert_eq!(exported, wardgate.ca_pem());
+}
+
+#[tokio::test]
+async fn the_policy_that_ships_is_sound() {
+    let world = World::new().await;
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies");
+    world.site.run(&["check", shipped.to_str().unwrap()], "").await.succeeded();
 }
 
 #[tokio::test]
@@ -115,7 +153,7 @@ async fn a_configuration_file_that_is_missing_is_named() {
     let world = World::new().await;
     let mut command = world.site.command(&["serve"]);
     fs::remove_file(world.site.path("wardgate.toml")).unwrap();
-    let ran = crate::harness::tools::run(&mut command, "").await;
+    let ran = tools::run(&mut command, "").await;
     assert!(matches!(ran.code, Some(1..=3)) && ran.stderr.contains("wardgate.toml"), "{ran:?}");
 }
 

@@ -6,24 +6,16 @@ use http_body_util::BodyExt as _;
 use hyper::Method;
 
 use crate::harness::origin::{SSE_EVENTS, SSE_INTERVAL};
-use crate::harness::{ALLOWED, Client, GAMBLING_WORDS, World, request};
+use crate::harness::{GAMBLING_WORDS, World, request};
 
 /// How much later than it was sent an event may arrive.
 const DELAY: Duration = Duration::from_millis(300);
-
-fn ways(world: &World, client: &Client) -> [(&'static str, Client, String); 3] {
-    [
-        ("plain", client.clone(), world.http(ALLOWED, "")),
-        ("HTTP/1.1 over TLS", client.http1(), world.https(ALLOWED, "")),
-        ("HTTP/2", client.clone(), world.https(ALLOWED, "")),
-    ]
-}
 
 #[tokio::test]
 async fn events_arrive_as_they_are_sent() {
     let world = World::alone().await;
     let wardgate = world.site.start().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
+    for (way, client, base) in world.ways(&wardgate) {
         let asked = request(Method::GET, &format!("{base}/sse?say=nothing+special"), "");
         let mut body = client.open(asked).await.unwrap().into_body();
         let mut text = String::new();
@@ -44,14 +36,13 @@ async fn events_arrive_as_they_are_sent() {
 #[tokio::test]
 async fn a_stream_is_cut_where_its_words_ask_for_it() {
     let (world, wardgate) = World::running().await;
-    for (way, client, base) in ways(&world, &wardgate.client()) {
-        let mark = way.replace(['/', ' ', '.'], "");
-        let url = format!("{base}/sse?mark={mark}&say={}", GAMBLING_WORDS.replace(' ', "+"));
+    for (way, client, base) in world.ways(&wardgate) {
+        let url = format!("{base}/sse?mark={way}&say={}", GAMBLING_WORDS.replace(' ', "+"));
         let reply = client.get(&url).await;
         let text = reply.text();
         assert!(!reply.complete, "{way}: a cut stream must not end cleanly");
         assert!(text.contains("event 0 ") && !text.contains(GAMBLING_WORDS), "{way}: {text}");
-        let line = wardgate.line_about(&format!("mark={mark}&")).await;
+        let line = wardgate.line_about(&format!("mark={way}&")).await;
         assert_eq!(line["wardgate.outcome"], "cut", "{way}: {line:#}");
     }
 }

@@ -95,7 +95,7 @@ async fn a_forged_continue_is_refused() {
         assert!(reply.status.is_client_error(), "{case}: {}", reply.status);
     }
     // A good token in the wrong hands.
-    let stranger = wardgate.client().from_address("127.0.0.2".parse().unwrap());
+    let stranger = wardgate.client().at("127.0.0.2".parse().unwrap());
     let reply = press(&stranger, &(action, fields)).await;
     assert!(reply.status.is_client_error(), "{}", reply.status);
     assert_ne!(stranger.get(&url).await.text(), PAGE);

@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// The same client at another address of this machine (all of 127.0.0.0/8 is).
-    pub(crate) fn from_address(&self, from: IpAddr) -> Self {
+    pub(crate) fn at(&self, from: IpAddr) -> Self {
         Self { from, ..self.clone() }
     }
 
@@ -217,6 +217,12 @@ pub(crate) fn request(method: Method, url: &str, body: impl Into<Bytes>) -> Requ
 }
 
 impl Session {
+    /// The same HTTP/2 connection for another task; HTTP/1 has no such thing.
+    pub(crate) fn another(&self) -> Self {
+        let Transport::Http2(sender) = &self.transport else { panic!("HTTP/1 has no streams") };
+        Self { transport: Transport::Http2(sender.clone()), authorization: None }
+    }
+
     /// Sends a request and reads the whole answer.
     pub(crate) async fn send(&mut self, request: Request<Body>) -> Result<Reply, Failure> {
         Ok(Reply::read(self.open(request).await?).await)

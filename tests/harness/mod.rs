@@ -59,6 +59,16 @@ impl World {
         (world, wardgate)
     }
 
+    /// The ways from a client to the allowed host: a name for marks in URLs, the client, and how URLs begin.
+    pub(crate) fn ways(&self, wardgate: &Wardgate) -> [(&'static str, Client, String); 3] {
+        let client = wardgate.client();
+        [
+            ("plain", client.clone(), self.http(ALLOWED, "")),
+            ("http1", client.http1(), self.https(ALLOWED, "")),
+            ("http2", client, self.https(ALLOWED, "")),
+        ]
+    }
+
     /// A plain URL of the origin.
     pub(crate) fn http(&self, host: &str, path: &str) -> String {
         self.origin.http_url(host, path)

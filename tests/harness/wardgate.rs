@@ -316,9 +316,8 @@ impl Drop for Wardgate {
 }
 
 /// Waits until a condition holds; panics with `what` where it does not within [`PATIENCE`].
-#[track_caller]
-pub(crate) fn eventually(what: &'static str, condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
-    async move { assert!(eventually_within(PATIENCE, condition).await, "it never happened: {what}") }
+pub(crate) async fn eventually(what: &'static str, condition: impl FnMut() -> bool) {
+    assert!(eventually_within(PATIENCE, condition).await, "it never happened: {what}");
 }
 
 async fn eventually_within(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {
