@@ -1,7 +1,7 @@
 //! Concerning access is brought to people: by mail and webhook, once, though the program is killed in between and the
 //! receivers are away for a while.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
@@ -169,17 +169,22 @@ async fn alerts_survive_kills_at_any_moment() {
 
     // A receiver that has acknowledged may hear of it again only where the kill fell between its acknowledgement and
     // our note of it; then the id is the same, so that it can tell. No alert may come under two ids.
-    let mut ids: HashMap<String, HashSet<String>> = HashMap::new();
-    for mail in mail.mails() {
-        let user = worrying.iter().find(|user| mentions(&mail.text(), user)).cloned().unwrap_or_default();
-        ids.entry(user).or_default().insert(mail.header("Message-ID").unwrap());
+    let mails = mail.mails();
+    let calls = hook.calls();
+    let mailed: HashSet<String> = mails.iter().map(|mail| mail.header("Message-ID").unwrap()).collect();
+    let posted: HashSet<_> = calls.iter().map(|call| call.headers["wardgate-delivery"].clone()).collect();
+    for (_, user) in &people {
+        let ids: HashSet<_> = mails
+            .iter()
+            .filter(|mail| mentions(&mail.text(), user))
+            .map(|mail| mail.header("Message-ID"))
+            .collect();
+        assert!(ids.len() <= 1, "{user}'s alert was mailed under several ids: {ids:?}");
     }
-    ids.remove("");
-    assert!(ids.values().all(|ids| ids.len() == 1), "an alert was mailed under several ids: {ids:?}");
-    let deliveries: HashSet<_> =
-        hook.calls().iter().map(|call| call.headers["wardgate-delivery"].clone()).collect();
-    let repeated = (mail.mails().len() - ids.len()) + (hook.calls().len() - deliveries.len());
-    assert!(repeated <= 2, "{repeated} deliveries were repeated over {ROUNDS} kills");
+    assert!(posted.len() <= people.len(), "an alert was posted under several ids: {posted:?}");
+    let repeated = (mails.len() - mailed.len()) + (calls.len() - posted.len());
+    eprintln!("{repeated} of {} deliveries were repeated over {ROUNDS} kills", mailed.len() + posted.len());
+    assert!(repeated <= usize::from(ROUNDS), "{repeated} deliveries were repeated over {ROUNDS} kills");
 }
 
 #[tokio::test]
