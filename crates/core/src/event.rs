@@ -193,6 +193,7 @@ impl Event {
 
     /// Takes over a decision; a later one replaces an earlier one, but a concern once raised stays.
     pub fn decided(&mut self, decision: &Decision) {
+        self.concerned(decision);
         self.verdict = decision.verdict;
         self.spared = decision.spared;
         self.rule = Some(decision.rule.clone());
@@ -201,6 +202,10 @@ impl Event {
         if decision.route.is_some() {
             self.route = decision.route;
         }
+    }
+
+    /// Takes over the concerns of a decision, and nothing else of it.
+    pub fn concerned(&mut self, decision: &Decision) {
         for concern in &decision.concerns {
             match self.concerns.iter_mut().find(|known| known.theme == concern.theme) {
                 Some(known) if known.level < concern.level => *known = concern.clone(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use wardgate_core::{Decision, Event, EventGuard, Fault, Finding, Outcome};
 
 use crate::framing::Framing;
 use crate::scan::{Watch, stops};
+use crate::upstream::Flight;
 
 /// The most raw bytes that are held, whatever they decode to.
 const MAX_HELD: usize = 1024 * 1024;
@@ -85,9 +86,10 @@ pub(crate) async fn hold(body: &mut Incoming, watch: &mut Watch, limit: usize) -
             }
             Some(Ok(data)) => {
                 bytes += data.len();
-                let decision = watch.push(&data);
+                let pushed = watch.push(&data);
                 held.frames.push_back(data);
-                decision
+                held.ended = body.is_end_stream(); // nobody will ask again once hyper knows the length
+                if held.ended { watch.end().or(pushed) } else { pushed }
             }
             Some(Err(frame)) => {
                 held.trailers = frame.into_trailers().ok();
@@ -118,13 +120,19 @@ pub(crate) struct Relay {
     idle: Duration,
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
+    _flight: Option<Flight>,
 }
 
 impl Relay {
     /// Relays `rest` behind what was held of it. `watch` looks at what is still to come.
     pub(crate) fn new(held: Held, rest: Incoming, watch: Option<Watch>, idle: Duration) -> Self {
         let rest = if held.ended { None } else { Some(rest) };
-        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false }
+        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false, _flight: None }
+    }
+
+    /// Keeps the place on the origin's connection until the body is done.
+    pub(crate) fn aboard(self, flight: Option<Flight>) -> Self {
+        Self { _flight: flight, ..self }
     }
 
     /// What was found in the body, decided on it, and went wrong in looking at it, since this was last asked.
@@ -172,7 +180,8 @@ impl Relay {
 
     /// Scans a frame before it is passed on; the last one with the end of the text.
     fn look(&mut self, frame: &Frame<Bytes>) -> Option<Decision> {
-        let (watch, data) = (self.watch.as_mut()?, frame.data_ref()?);
+        let watch = self.watch.as_mut()?;
+        let Some(data) = frame.data_ref() else { return watch.end() }; // trailers: the text is over
         let decision = watch.push(data);
         if !self.rest.as_ref().is_some_and(HttpBody::is_end_stream) {
             return decision;
@@ -214,6 +223,14 @@ impl Notes {
         }
         event.findings.append(&mut self.findings);
         event.fault = event.fault.or(self.fault);
+    }
+
+    /// Adds what was found and what is of concern; the decision on the answer stays.
+    fn add(mut self, event: &mut Event) {
+        if let Some(decision) = &self.decision {
+            event.concerned(decision);
+        }
+        event.findings.append(&mut self.findings);
     }
 
     /// The decision, where it stops the body.
@@ -274,7 +291,7 @@ impl Body {
         mut event: EventGuard,
         length: Length,
         upload: Option<Arc<UploadProgress>>,
-        answered: Option<Arc<Framing>>,
+        answered: Arc<Framing>,
     ) {
         if self.is_end_stream() || matches!(length, Length::Nothing | Length::Exactly(0)) {
             complete(&mut event);
@@ -282,12 +299,12 @@ impl Body {
         self.length = length;
         self.event = Some(event);
         self.upload = upload;
-        self.answered = answered;
+        self.answered = Some(answered);
     }
 
     /// Releases the connection's count of answers under way, where the event goes elsewhere.
-    pub(crate) fn carry_answered(&mut self, answered: Option<Arc<Framing>>) {
-        self.answered = answered;
+    pub(crate) fn carry_answered(&mut self, answered: Arc<Framing>) {
+        self.answered = Some(answered);
     }
 
     fn cut(&mut self) -> BodyError {
@@ -301,7 +318,7 @@ impl Body {
 
 /// Marks an event as complete unless it has been told something more telling already.
 fn complete(event: &mut EventGuard) {
-    if event.outcome == Outcome::ClientClosed {
+    if event.outcome == Outcome::ClientClosed && event.detail.is_none() {
         event.ended(Outcome::Completed, None);
     }
 }
@@ -320,7 +337,8 @@ impl HttpBody for Body {
             Content::Full(bytes) => Some(Ok(Passed::Frame(Frame::data(std::mem::take(bytes))))),
             Content::Relay(relay) => ready!(relay.poll_frame(cx)),
         };
-        let at_end = passed.is_none() || self.is_end_stream();
+        let trailers = matches!(&passed, Some(Ok(Passed::Frame(frame))) if frame.is_trailers());
+        let at_end = passed.is_none() || trailers || self.is_end_stream();
         let length = self.length;
         let frame = match passed {
             Some(Ok(Passed::Cut)) => return Poll::Ready(Some(Err(self.cut()))),
@@ -372,8 +390,11 @@ impl Drop for Body {
             }
             if let Some(upload) = &self.upload {
                 event.request_bytes = upload.bytes();
-                upload.take_notes().record(event);
+                upload.take_notes().add(event);
             }
+        }
+        if let Some(upload) = &self.upload {
+            upload.answer_is_over();
         }
         if let Some(answered) = &self.answered {
             answered.answered();
@@ -417,16 +438,60 @@ pub(crate) struct UploadProgress {
     /// How the body failed on the client's side, if it did.
     failure: Mutex<Option<ClientFailure>>,
     notes: Mutex<Notes>,
-    /// Opened when the origin asks for the body (100 Continue) or keeps silent for a while.
+    /// Keeps back a body that waits for 100 Continue.
     gate: Gate,
 }
 
+/// Where a body waits until the origin wants it.
 #[derive(Default)]
 struct Gate {
-    open: AtomicBool,
-    /// The origin answered without asking for the body.
-    unwanted: AtomicBool,
+    state: Mutex<GateState>,
     moved: Notify,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum GateState {
+    /// The origin has not said anything yet.
+    #[default]
+    Shut,
+    /// The origin asked for the body, or kept silent for long enough.
+    Open,
+    /// The origin answered without asking; its answer is on the way and must not be disturbed.
+    Answered,
+    /// The answer is through: the body can be given up.
+    Over,
+}
+
+impl Gate {
+    fn state(&self) -> GateState {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves on, never back.
+    fn advance(&self, from: GateState, to: GateState) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *state == from {
+            *state = to;
+            self.moved.notify_one();
+        }
+    }
+
+    /// Waits until the body may flow; says whether it may.
+    async fn pass(&self) -> bool {
+        let patience = tokio::time::sleep(CONTINUE_PATIENCE);
+        tokio::pin!(patience);
+        loop {
+            match self.state() {
+                GateState::Open => return true,
+                GateState::Over => return false,
+                GateState::Answered => self.moved.notified().await,
+                GateState::Shut => tokio::select! {
+                    () = self.moved.notified() => {}
+                    () = &mut patience => self.advance(GateState::Shut, GateState::Open),
+                },
+            }
+        }
+    }
 }
 
 impl UploadProgress {
@@ -452,16 +517,17 @@ impl UploadProgress {
 
     /// Lets a body flow that waits for 100 Continue.
     pub(crate) fn open_gate(&self) {
-        self.gate.open.store(true, Ordering::Release);
-        self.gate.moved.notify_one();
+        self.gate.advance(GateState::Shut, GateState::Open);
     }
 
-    /// Says that the origin has answered: a body that still waits at the gate is not wanted any more.
+    /// Says that the origin has answered: a body that still waits is not wanted any more.
     pub(crate) fn origin_answered(&self) {
-        if !self.gate.open.load(Ordering::Acquire) {
-            self.gate.unwanted.store(true, Ordering::Release);
-            self.gate.moved.notify_one();
-        }
+        self.gate.advance(GateState::Shut, GateState::Answered);
+    }
+
+    /// Says that the answer is through.
+    fn answer_is_over(&self) {
+        self.gate.advance(GateState::Answered, GateState::Over);
     }
 }
 
@@ -470,7 +536,7 @@ pub(crate) struct Upload {
     relay: Option<Relay>,
     progress: Arc<UploadProgress>,
     /// Waits for the gate.
-    gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    gate: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
 }
 
 /// How long an origin may keep silent before it gets the body that it was asked to expect (RFC 9110, section
@@ -489,12 +555,7 @@ impl Upload {
         let progress = Arc::new(UploadProgress::default());
         let gate = expects_continue.then(|| {
             let progress = Arc::clone(&progress);
-            Box::pin(async move {
-                let asked = tokio::time::timeout(CONTINUE_PATIENCE, progress.gate.moved.notified());
-                if asked.await.is_err() {
-                    progress.gate.open.store(true, Ordering::Release);
-                }
-            }) as Pin<Box<dyn Future<Output = ()> + Send>>
+            Box::pin(async move { progress.gate.pass().await }) as Pin<Box<dyn Future<Output = bool> + Send>>
         });
         (Self { relay: Some(relay), progress: Arc::clone(&progress), gate }, progress)
     }
@@ -532,9 +593,9 @@ impl HttpBody for Upload {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(gate) = &mut self.gate {
-            ready!(gate.as_mut().poll(cx));
+            let wanted = ready!(gate.as_mut().poll(cx));
             self.gate = None;
-            if self.progress.gate.unwanted.load(Ordering::Acquire) {
+            if !wanted {
                 return Poll::Ready(Some(Err(BodyError::Unwanted)));
             }
         }

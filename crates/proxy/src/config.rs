@@ -90,6 +90,7 @@ impl Default for UpstreamConfig {
                 network("169.254.0.0/16"),
                 network("224.0.0.0/4"),
                 network("255.255.255.255/32"),
+                network("::/128"),
                 network("fe80::/10"),
                 network("ff00::/8"),
             ],

@@ -12,24 +12,18 @@ use crate::config::seconds;
 use crate::connection::Tunnel;
 use crate::intercept;
 use crate::local::INTERNAL_HOST;
-use crate::pages::{OWN_RULE, Refusal, close};
+use crate::pages::{OWN_RULE, Refusal};
 use crate::request::Known;
 use crate::tunnel;
 
-/// Answers a CONNECT. A refused one closes its connection: what follows it on the wire was meant for the tunnel.
+/// Answers a CONNECT.
 pub(crate) async fn answer(mut known: Known, request: Request<Incoming>) -> Response<Body> {
     match route(&mut known) {
         Ok(Route::Tunnel) => open_tunnel(known, request).await,
         Ok(Route::Intercept) => open_intercept(known, request),
-        Ok(Route::Refuse) => refuse(known, Refusal::Internal("policy refused without a reason")),
-        Err(refusal) => refuse(known, refusal),
+        Ok(Route::Refuse) => known.refuse(Refusal::Internal("policy refused without a reason")),
+        Err(refusal) => known.refuse(refusal),
     }
-}
-
-fn refuse(known: Known, refusal: Refusal) -> Response<Body> {
-    let mut response = known.refuse(refusal);
-    close(&mut response);
-    response
 }
 
 fn route(known: &mut Known) -> Result<Route, Refusal> {
@@ -54,7 +48,7 @@ async fn open_tunnel(known: Known, mut request: Request<Incoming>) -> Response<B
     let shared = Arc::clone(&known.exchange.conn.shared);
     let origin = match shared.upstream.dial(&known.context.target).await {
         Ok(origin) => origin,
-        Err(error) => return refuse(known, Refusal::Upstream(error)),
+        Err(error) => return known.refuse(Refusal::Upstream(error)),
     };
     let upgrade = hyper::upgrade::on(&mut request);
     let mut event = known.exchange.event;

@@ -13,10 +13,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use wardgate_core::{Scheme, Target, Who};
 
+use crate::config::seconds;
 use crate::framing::{Framed, Framing, MAX_FIELDS, Violation};
 use crate::listener::Place;
 use crate::request;
 use crate::shared::Shared;
+use crate::upstream::OwnOrigins;
 
 /// Requests of one HTTP/2 client connection under way at a time.
 const MAX_STREAMS: u32 = 200;
@@ -26,6 +28,8 @@ const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
 /// An HTTP/2 connection is probed after this time without a frame, and closed when the probe is not answered.
 const PING_AFTER: Duration = Duration::from_secs(45);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may take to agree that an unused connection ends.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Where a connection's requests come from.
 pub(crate) enum Leg {
@@ -49,15 +53,35 @@ pub(crate) struct Conn {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ends: Ends,
     pub(crate) leg: Leg,
-    pub(crate) framing: Option<Arc<Framing>>,
+    pub(crate) framing: Arc<Framing>,
+    /// Connections to origins that have logged this client in by themselves, and so are for nobody else.
+    pub(crate) own_origins: OwnOrigins,
+    http2: bool,
     requests: AtomicU64,
 }
 
+/// What the wire says about a request.
+pub(crate) struct Turn {
+    /// Why its head was refused, if it was.
+    pub(crate) violation: Option<Violation>,
+    /// Whether nothing behind it on this connection is checked: it asks for a tunnel or an upgrade.
+    pub(crate) opaque: bool,
+}
+
 impl Conn {
-    /// The violation in the request that is being served now, if its head was refused. Asked once a request.
-    pub(crate) fn next_violation(&self) -> Option<Violation> {
+    fn new(shared: Arc<Shared>, ends: Ends, leg: Leg, framing: Arc<Framing>, http2: bool) -> Arc<Self> {
+        let (own_origins, requests) = (OwnOrigins::default(), AtomicU64::new(0));
+        Arc::new(Self { shared, ends, leg, framing, own_origins, http2, requests })
+    }
+
+    /// What the wire says about the request that begins now. Asked once a request.
+    pub(crate) fn next_turn(&self) -> Turn {
+        if self.http2 {
+            self.framing.begun();
+            return Turn { violation: None, opaque: false };
+        }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        self.framing.as_ref().and_then(|framing| framing.violation(number))
+        Turn { violation: self.framing.violation(number), opaque: self.framing.is_opaque_behind(number) }
     }
 }
 
@@ -76,9 +100,8 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let framed = Framed::new(stream, shared.limits());
-    let framing = Some(framed.framing());
     let max_head = shared.config.max_head_bytes;
-    let conn = Arc::new(Conn { shared, ends, leg, framing, requests: AtomicU64::new(0) });
+    let conn = Conn::new(shared, ends, leg, framed.framing(), false);
     let served = Arc::clone(&conn);
     let service = service_fn(move |request| {
         let conn = Arc::clone(&served);
@@ -92,7 +115,8 @@ where
         .auto_date_header(false)
         .serve_connection(TokioIo::new(framed), service)
         .with_upgrades();
-    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown()).await;
+    let unused = std::future::pending(); // the framing check closes idle connections
+    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown(), unused).await;
 }
 
 /// Serves HTTP/2 until the client leaves or Wardgate stops.
@@ -101,7 +125,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let max_head = u32::try_from(shared.config.max_head_bytes).unwrap_or(u32::MAX);
-    let conn = Arc::new(Conn { shared, ends, leg, framing: None, requests: AtomicU64::new(0) });
+    let conn = Conn::new(shared, ends, leg, Arc::default(), true);
     let served = Arc::clone(&conn);
     let service = service_fn(move |request| {
         let conn = Arc::clone(&served);
@@ -117,17 +141,42 @@ where
         .keep_alive_timeout(PING_TIMEOUT)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service);
-    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown()).await;
+    let unused = unused(&conn.framing, seconds(conn.shared.config.idle_timeout_secs));
+    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown(), unused).await;
 }
 
-/// Drives a connection; asks it to finish when Wardgate drains, and drops it when Wardgate ends.
-async fn until_done<C, E>(shared: &Shared, mut connection: Pin<&mut C>, finish: impl FnOnce(Pin<&mut C>))
-where
+/// Ends once a connection has had nothing to do for a while: between one and two times `idle`.
+async fn unused(framing: &Framing, idle: Duration) {
+    let mut seen = framing.count();
+    loop {
+        tokio::time::sleep(idle).await;
+        if !framing.is_busy() && framing.count() == seen {
+            return;
+        }
+        seen = framing.count();
+    }
+}
+
+/// Drives a connection; asks it to finish when Wardgate drains or nobody uses it, and drops it when Wardgate ends or
+/// the finish is not answered.
+async fn until_done<C, E>(
+    shared: &Shared,
+    mut connection: Pin<&mut C>,
+    finish: impl FnOnce(Pin<&mut C>),
+    unused: impl Future<Output = ()>,
+) where
     C: Future<Output = Result<(), E>>,
     E: std::fmt::Display,
 {
     let result = tokio::select! {
         result = connection.as_mut() => result,
+        () = unused => {
+            finish(connection.as_mut());
+            match tokio::time::timeout(FAREWELL, connection).await {
+                Ok(result) => result,
+                Err(_) => return,
+            }
+        }
         () = shared.draining.cancelled() => {
             finish(connection.as_mut());
             tokio::select! {

@@ -13,7 +13,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ use tokio::time::{Instant, Sleep};
 
 /// More header fields than this are refused. hyper is given one more, so that this limit speaks first.
 pub(crate) const MAX_FIELDS: usize = 128;
+/// The longest body: what still fits into a signed number, as other programs count.
+const MAX_LENGTH: u64 = i64::MAX as u64;
 /// Longest line of a chunk header or trailer field.
 const MAX_CHUNK_LINE: usize = 4096;
 /// Longest trailer section.
@@ -59,9 +61,27 @@ pub(crate) struct Framing {
     heads: AtomicU64,
     answered: AtomicU64,
     violation: Mutex<Option<(u64, Violation)>>,
+    /// The number of the request behind which nothing is checked any more, where there is one.
+    opaque: OnceLock<u64>,
 }
 
 impl Framing {
+    /// Whether nothing is checked behind the request with this number: a CONNECT, or one that asks for an upgrade.
+    /// The connection must end with its answer, unless the answer is the tunnel or the upgrade.
+    pub(crate) fn is_opaque_behind(&self, number: u64) -> bool {
+        self.opaque.get() == Some(&number)
+    }
+
+    /// Notes that a request has begun, on a connection whose messages are not checked here (HTTP/2).
+    pub(crate) fn begun(&self) {
+        self.heads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests have begun.
+    pub(crate) fn count(&self) -> u64 {
+        self.heads.load(Ordering::Relaxed)
+    }
+
     /// The violation in the request with this number, counted from 0 on this connection.
     pub(crate) fn violation(&self, number: u64) -> Option<Violation> {
         let violation = self.violation.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,12 +93,16 @@ impl Framing {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn is_busy(&self) -> bool {
+    /// Whether an answer is under way.
+    pub(crate) fn is_busy(&self) -> bool {
         self.heads.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed)
     }
 
-    fn head_passed(&self) {
-        self.heads.fetch_add(1, Ordering::Relaxed);
+    fn head_passed(&self, next: State) {
+        let number = self.heads.fetch_add(1, Ordering::Relaxed);
+        if next == State::Opaque {
+            let _ = self.opaque.set(number); // the first is the last: the state never changes again
+        }
     }
 
     fn head_refused(&self, violation: Violation) {
@@ -138,6 +162,21 @@ pub(crate) struct Framed<I> {
     checked: BytesMut,
     read_clock: Clock,
     write_clock: Clock,
+    lingering: Lingering,
+}
+
+/// Bytes that a client has sent and nobody read make the system reset the connection, which can take our answer away
+/// from the client. So before the end the rest is read, within limits.
+#[derive(Default)]
+struct Lingering {
+    begun: bool,
+    bytes: usize,
+    clock: Clock,
+}
+
+impl Lingering {
+    const MAX_BYTES: usize = 1024 * 1024;
+    const TIME: Duration = Duration::from_secs(2);
 }
 
 impl<I> Framed<I> {
@@ -153,6 +192,7 @@ impl<I> Framed<I> {
             checked: BytesMut::new(),
             read_clock: Clock::default(),
             write_clock: Clock::default(),
+            lingering: Lingering::default(),
         }
     }
 
@@ -188,7 +228,7 @@ impl<I> Framed<I> {
                     self.checked.unsplit(self.raw.split_to(end));
                     self.searched = 0;
                     self.state = state;
-                    self.framing.head_passed();
+                    self.framing.head_passed(state);
                     true
                 }
                 Err(violation) => self.refuse(violation),
@@ -301,7 +341,22 @@ impl<I: AsyncWrite + Unpin> Framed<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Framed<I> {
+impl<I: AsyncRead + Unpin> Framed<I> {
+    /// Reads what the client still sends, until it stops, or sends too much, or takes too long.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.lingering.bytes < Lingering::MAX_BYTES {
+            self.raw.clear();
+            match self.poll_more(cx) {
+                Poll::Ready(Ok(0) | Err(_)) => break,
+                Poll::Ready(Ok(count)) => self.lingering.bytes += count,
+                Poll::Pending => return self.lingering.clock.poll_expired(cx, Lingering::TIME).map(Ok),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Framed<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.clocked(cx, written)
@@ -326,8 +381,15 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Framed<I> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.clocked(cx, shut)
+        if !self.lingering.begun {
+            let shut = Pin::new(&mut self.inner).poll_shutdown(cx);
+            ready!(self.clocked(cx, shut))?;
+            self.lingering.begun = true;
+        }
+        match self.state {
+            State::Refused | State::Length(_) | State::Chunked(_) => self.poll_linger(cx),
+            State::Head | State::Opaque => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -433,8 +495,19 @@ struct Fields {
     hosts: u32,
     length: Option<u64>,
     chunked: bool,
-    upgrade: bool,
+    upgrade: Upgrade,
     connection_upgrade: bool,
+}
+
+/// What the `Upgrade` fields of a head ask for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Upgrade {
+    #[default]
+    Nothing,
+    /// One protocol that is served.
+    One,
+    /// HTTP/2 in clear, or several at once: the field is ignored, as RFC 9110, section 7.8, allows.
+    Ignored,
 }
 
 impl Fields {
@@ -459,7 +532,13 @@ impl Fields {
             14 if name.eq_ignore_ascii_case(b"content-length") => self.add_length(value.trim_ascii())?,
             17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.add_coding(value.trim_ascii())?,
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                self.upgrade = !value.trim_ascii().eq_ignore_ascii_case(b"h2c");
+                let value = value.trim_ascii();
+                let single = !value.is_empty() && value.iter().all(|byte| is_token(*byte) || *byte == b'/');
+                let served = single && !value.eq_ignore_ascii_case(b"h2c");
+                self.upgrade = match self.upgrade {
+                    Upgrade::Nothing if served => Upgrade::One,
+                    _ => Upgrade::Ignored,
+                };
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
@@ -476,7 +555,8 @@ impl Fields {
         }
         let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
         let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
-        self.length = Some(length.ok_or(bad("the Content-Length is not a number"))?);
+        let length = length.filter(|length| *length <= MAX_LENGTH);
+        self.length = Some(length.ok_or(bad("the Content-Length is not a number that can be served"))?);
         Ok(())
     }
 
@@ -513,7 +593,7 @@ impl Fields {
         if line.connect {
             return if has_body { Err(bad("CONNECT has no body")) } else { Ok(State::Opaque) };
         }
-        if line.get && line.http_1_1 && self.upgrade && self.connection_upgrade && !has_body {
+        if line.get && line.http_1_1 && self.upgrade == Upgrade::One && self.connection_upgrade && !has_body {
             return Ok(State::Opaque);
         }
         Ok(match self.length {
@@ -679,6 +759,11 @@ mod tests {
             ("carriage return in the request line", 400, "GET /\rX HTTP/1.1\r\nHost: a\r\n\r\n"),
             ("folded field", 400, "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n"),
             ("space before colon", 400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
+            (
+                "a length beyond all use",
+                400,
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n",
+            ),
             ("NUL", 400, "GET / HTTP/1.1\r\nHost: a\r\nX: b\0\r\n\r\n"),
             (
                 "two lengths",

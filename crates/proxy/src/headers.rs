@@ -1,14 +1,15 @@
 //! Fields that belong to one hop, and the traces that a proxy leaves (RFC 9110, sections 7.6.1 and 7.6.3).
 
+use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
+use http::Version;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-use http::{Method, Request, Version};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -75,6 +76,42 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     .contains(name)
 }
 
+/// The media type of a message as browsers see it: of several fields the last that names one (WHATWG MIME Sniffing,
+/// section 4.4 and Fetch, "extract a MIME type"); types that say nothing count as none, so that the bytes are looked at.
+pub(crate) fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let told = headers.get_all(CONTENT_TYPE).iter().filter_map(|value| value.to_str().ok());
+    told.flat_map(|value| value.split(',')).map(str::trim).rfind(|value| names_a_type(value))
+}
+
+fn names_a_type(value: &str) -> bool {
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let Some((kind, subtype)) = essence.split_once('/') else { return false };
+    let is_name = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+    };
+    is_name(kind)
+        && is_name(subtype)
+        && !kind.eq_ignore_ascii_case("unknown")
+        && !essence.eq_ignore_ascii_case("application/unknown")
+}
+
+/// The content codings of a message, over all fields, in the order in which they were applied.
+pub(crate) fn codings(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let mut fields = headers.get_all(CONTENT_ENCODING).iter();
+    let first = fields.next()?.to_str().unwrap_or(UNREADABLE);
+    let mut codings = Cow::Borrowed(first);
+    for field in fields {
+        let codings = codings.to_mut();
+        codings.push_str(", ");
+        codings.push_str(field.to_str().unwrap_or(UNREADABLE));
+    }
+    Some(codings)
+}
+
+/// Stands for a coding that is not even text: nobody decodes it.
+const UNREADABLE: &str = "unreadable";
+
 /// Joins the `Cookie` fields that HTTP/2 clients send in crumbs: HTTP/1.1 knows only one (RFC 9113, section 8.2.3).
 pub(crate) fn join_cookies(headers: &mut HeaderMap) {
     if headers.get_all(COOKIE).iter().nth(1).is_none() {
@@ -112,26 +149,6 @@ pub(crate) fn came_from_here(headers: &HeaderMap) -> bool {
         .any(|entry| entry.split_whitespace().nth(1) == Some(PSEUDONYM.as_str()))
 }
 
-/// Whether a request asks for an upgrade that is served: a GET without a body over HTTP/1.1 that names one, not h2c.
-/// The framing check draws the same line.
-pub(crate) fn wants_upgrade<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    let names_upgrade = || {
-        headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|option| option.trim().eq_ignore_ascii_case("upgrade"))
-    };
-    request.method() == Method::GET
-        && request.version() == Version::HTTP_11
-        && headers.get(UPGRADE).is_some_and(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
-        && !headers.contains_key(TRANSFER_ENCODING)
-        && headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0")
-        && names_upgrade()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +179,34 @@ mod tests {
         left.sort_unstable();
         assert_eq!(left, ["accept", "host", "te"]);
         assert_eq!(headers["te"], "trailers");
+    }
+
+    #[test]
+    fn media_types_as_browsers_see_them() {
+        for (name, fields, expected) in [
+            ("one", &["text/html; charset=utf-8"][..], Some("text/html; charset=utf-8")),
+            ("the last of several", &["image/png", "text/html"], Some("text/html")),
+            ("the last in one field", &["image/png, text/html"], Some("text/html")),
+            ("one that says nothing after one that does", &["text/html", "*/*"], Some("text/html")),
+            ("unknown", &["unknown/unknown"], None),
+            ("application/unknown", &["application/unknown"], None),
+            ("anything", &["*/*"], None),
+            ("no slash", &["html"], None),
+            ("none", &[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(CONTENT_TYPE, HeaderValue::from_static(field));
+            }
+            assert_eq!(media_type(&headers), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn codings_over_all_fields() {
+        let headers = map(&[("content-encoding", "identity"), ("content-encoding", "gzip")]);
+        assert_eq!(codings(&headers).as_deref(), Some("identity, gzip"));
+        assert_eq!(codings(&HeaderMap::new()), None);
     }
 
     #[test]

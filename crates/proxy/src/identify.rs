@@ -40,7 +40,8 @@ pub(crate) async fn identify(
     }
 }
 
-fn note(event: &mut Event, who: &Who) {
+/// Notes in the event who it is about.
+pub(crate) fn note(event: &mut Event, who: &Who) {
     event.user = who.user.clone();
     event.identity_source = who.source;
 }

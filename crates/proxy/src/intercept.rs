@@ -75,7 +75,11 @@ where
         }
     };
     let accepting = TlsAcceptor::from(config).accept(client);
-    let stream = match tokio::time::timeout(HANDSHAKE_TIME, accepting).await {
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(HANDSHAKE_TIME, accepting) => accepted,
+        () = shared.ending.cancelled() => return event.ended(Outcome::ShutDown, None),
+    };
+    let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return event.ended(Outcome::ClientClosed, Some(handshake_detail(&error))),
         Err(_) => return event.ended(Outcome::TimedOut, Some("the TLS handshake took too long".into())),

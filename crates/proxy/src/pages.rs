@@ -12,6 +12,7 @@ use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
 use wardgate_core::{Decision, Event, Outcome, TargetError, Verdict, Wording};
+use wardgate_tls::Problem;
 
 use crate::body::{Body, ClientFailure};
 use crate::framing::Violation;
@@ -415,6 +416,13 @@ fn upstream_words(error: &UpstreamError) -> Words {
         UpstreamError::ConnectTimeout => {
             (504, "The site does not answer", "It took too long to connect.", ORIGIN, "connection_timeout")
         }
+        UpstreamError::Tls(Problem::Handshake) => (
+            502,
+            "The site cannot be opened securely",
+            Problem::Handshake.sentence(),
+            ORIGIN,
+            "tls_protocol_error",
+        ),
         UpstreamError::Tls(problem) => (
             502,
             "The site cannot be trusted",

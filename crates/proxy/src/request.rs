@@ -4,10 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
-    UPGRADE,
-};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -22,8 +19,8 @@ use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg};
 use crate::framing::Violation;
-use crate::headers::{add_via, came_from_here, join_cookies, remove_hop_by_hop, wants_upgrade};
-use crate::identify::identify;
+use crate::headers::{add_via, came_from_here, codings, join_cookies, media_type, remove_hop_by_hop};
+use crate::identify::{self, identify};
 use crate::local::{self, INTERNAL_HOST, MAX_FORM, Own};
 use crate::pages::{self, Onward, Refusal};
 use crate::response;
@@ -44,6 +41,8 @@ pub(crate) struct Exchange {
     upload: Option<Arc<UploadProgress>>,
     /// Whether the client would show a page.
     html: bool,
+    /// Whether nothing behind this request is checked on the wire: unless it becomes a tunnel, it is the last.
+    opaque: bool,
 }
 
 /// An exchange whose target and user are known.
@@ -57,17 +56,20 @@ pub(crate) struct Known {
 /// Answers one request. Whatever happens in here, there is one event.
 pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Response<Body> {
     let rules = conn.shared.parts.rules.load_full();
-    let violation = conn.next_violation();
+    let turn = conn.next_turn();
     let address = conn.ends.peer.ip();
     let begin = EventGuard::begin(&conn.shared.journal, address, Arc::clone(rules.policy.hash()));
-    let Ok(Ok(event)) = tokio::time::timeout(JOURNAL_PATIENCE, begin).await else {
+    let Ok(Ok(mut event)) = tokio::time::timeout(JOURNAL_PATIENCE, begin).await else {
         let mut response = pages::unrecordable(&conn.shared.pages, &rules.policy.wording(None), address);
-        response.body_mut().carry_answered(conn.framing.clone());
+        response.body_mut().carry_answered(Arc::clone(&conn.framing));
         return response;
     };
+    if let Leg::Inside(tunnel) = &conn.leg {
+        identify::note(&mut event, &tunnel.who);
+    }
     let html = shows_pages(request.headers());
-    let exchange = Exchange { conn, rules, event, upload: None, html };
-    match violation {
+    let exchange = Exchange { conn, rules, event, upload: None, html, opaque: turn.opaque };
+    match turn.violation {
         Some(violation) => exchange.refuse(Refusal::Malformed(violation)),
         None => exchange.serve(request).await,
     }
@@ -85,13 +87,7 @@ impl Exchange {
                 let known = self.known(who, request.method().clone(), target);
                 if is_connect { connect::answer(known, request).await } else { known.serve(request).await }
             }
-            Err(refusal) => {
-                let mut response = self.refuse(refusal);
-                if is_connect {
-                    pages::close(&mut response);
-                }
-                response
-            }
+            Err(refusal) => self.refuse(refusal),
         }
     }
 
@@ -102,6 +98,9 @@ impl Exchange {
     ) -> Result<Option<(Who, Target)>, Refusal> {
         let Some(target) = target(&self.conn, request)? else { return Ok(None) };
         self.event.target = Some(target.clone());
+        if !belongs_here(&self.conn.leg, &target) {
+            return Err(Refusal::Misdirected);
+        }
         let who = identify(&self.conn, &self.rules, request.headers_mut(), &mut self.event).await?;
         if came_from_here(request.headers()) {
             return Err(Refusal::Loop);
@@ -148,12 +147,16 @@ impl Exchange {
     /// Hands an answer to the client, with the event on board.
     fn deliver(mut self, mut response: Response<Body>) -> Response<Body> {
         self.event.status = Some(response.status().as_u16());
+        if self.opaque {
+            pages::close(&mut response);
+        }
+        let bodiless = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = match text_of(response.headers(), CONTENT_LENGTH).map(str::parse) {
-            _ if self.event.method == "HEAD" => Length::Nothing,
+            _ if bodiless || self.event.method == "HEAD" => Length::Nothing,
             Some(Ok(length)) => Length::Exactly(length),
             _ => Length::Open,
         };
-        response.body_mut().carry(self.event, length, self.upload, self.conn.framing.clone());
+        response.body_mut().carry(self.event, length, self.upload, Arc::clone(&self.conn.framing));
         response
     }
 }
@@ -172,7 +175,7 @@ impl Known {
         if self.context.target.host().as_name() == Some(INTERNAL_HOST) {
             return self.answer_internal(request).await;
         }
-        if wants_upgrade(&request) {
+        if self.exchange.opaque {
             return self.upgrade(request).await;
         }
         match self.forward(request).await {
@@ -241,7 +244,7 @@ impl Known {
 
     async fn forward(&mut self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
         let (parts, body) = request.into_parts();
-        let findings = self.pass(text_of(&parts.headers, CONTENT_TYPE))?;
+        let findings = self.pass(media_type(&parts.headers))?;
         let scanned = self.settings().scan;
         let mut onward = Request::new(());
         *onward.method_mut() = parts.method;
@@ -251,10 +254,15 @@ impl Known {
         self.exchange.upload = Some(Arc::clone(&progress));
         prepare(onward.headers_mut(), parts.version, scanned);
         let shared = Arc::clone(&self.exchange.conn.shared);
-        let answer =
-            shared.upstream.send(&self.context.target, onward.map(|()| upload), &progress, false).await;
+        let answer = {
+            let own = &self.exchange.conn.own_origins;
+            shared.upstream.send(&self.context.target, onward.map(|()| upload), &progress, own).await
+        };
         match answer {
-            Ok(answer) => response::relay(self, answer, &findings).await,
+            Ok(answer) => {
+                progress.take_notes().record(&mut self.exchange.event);
+                response::relay(self, answer, &findings).await
+            }
             Err(error) => {
                 let notes = progress.take_notes();
                 let cut = notes.stop().cloned();
@@ -275,9 +283,9 @@ impl Known {
             return Ok(Upload::empty());
         }
         let headers = onward.headers_mut();
-        let (content_type, coding) = (text_of(headers, CONTENT_TYPE), text_of(headers, CONTENT_ENCODING));
+        let coding = codings(headers);
         let watch = if self.settings().scan {
-            Watch::begin(&self.context, self.body_kind, content_type, coding, findings)
+            Watch::begin(&self.context, self.body_kind, media_type(headers), coding.as_deref(), findings)
         } else {
             None
         };
@@ -288,7 +296,7 @@ impl Known {
         };
         headers.remove(EXPECT); // the beginning of the body is read here, so the client is told to go on
         let limit = self.hold_limit();
-        let held = if limit == 0 {
+        let held = if limit == 0 && watch.fault().is_none() {
             Held::default()
         } else {
             hold(&mut body, &mut watch, limit)
@@ -321,11 +329,7 @@ impl Known {
     async fn upgrade(mut self, mut request: Request<Incoming>) -> Response<Body> {
         let findings = match self.pass(None) {
             Ok(findings) => findings,
-            Err(refusal) => {
-                let mut response = self.refuse(refusal);
-                pages::close(&mut response);
-                return response;
-            }
+            Err(refusal) => return self.refuse(refusal),
         };
         let client = hyper::upgrade::on(&mut request);
         let protocol = request.headers().get(UPGRADE).cloned();
@@ -337,22 +341,16 @@ impl Known {
         prepare(onward.headers_mut(), parts.version, false);
         ask_for_upgrade(onward.headers_mut(), protocol);
         let shared = Arc::clone(&self.exchange.conn.shared);
-        let mut answer = match shared.upstream.send(&self.context.target, onward, &progress, true).await {
+        let mut answer = match shared.upstream.open_upgrade(&self.context.target, onward, &progress).await {
             Ok(answer) => answer,
-            Err(error) => {
-                let mut response = self.refuse(Refusal::Upstream(error));
-                pages::close(&mut response);
-                return response;
-            }
+            Err(error) => return self.refuse(Refusal::Upstream(error)),
         };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             let relayed = response::relay(&mut self, answer, &findings).await;
-            let mut response = match relayed {
+            return match relayed {
                 Ok(response) => self.exchange.deliver(response),
                 Err(refusal) => self.refuse(refusal),
             };
-            pages::close(&mut response);
-            return response;
         }
         let origin = hyper::upgrade::on(&mut answer);
         let protocol = answer.headers().get(UPGRADE).cloned();
@@ -435,13 +433,16 @@ fn target(conn: &Conn, request: &Request<Incoming>) -> Result<Option<Target>, Re
             let authority = uri.authority().map(|authority| authority.as_str()).or(host);
             let authority = authority.ok_or(Refusal::Target(TargetError::Host))?;
             let target = Target::new(tunnel.scheme, authority, path).map_err(Refusal::Target)?;
-            let same = target.host() == tunnel.target.host() && target.port() == tunnel.target.port();
-            if same && request.method() != Method::CONNECT {
-                Ok(Some(target))
-            } else {
-                Err(Refusal::Misdirected)
-            }
+            if request.method() == Method::CONNECT { Err(Refusal::Misdirected) } else { Ok(Some(target)) }
         }
+    }
+}
+
+/// Whether a request may come this way: inside a tunnel, only to the host that the tunnel was opened to.
+fn belongs_here(leg: &Leg, target: &Target) -> bool {
+    match leg {
+        Leg::Open => true,
+        Leg::Inside(tunnel) => target.host() == tunnel.target.host() && target.port() == tunnel.target.port(),
     }
 }
 

@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use http::header::{ALT_SVC, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::header::{ALT_SVC, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use wardgate_core::{Finding, TextKind};
 
 use crate::body::{Body, BodyError, Held, Relay, hold};
-use crate::headers::{add_via, remove_hop_by_hop};
+use crate::headers::{add_via, codings, media_type, remove_hop_by_hop};
 use crate::pages::Refusal;
-use crate::request::{Known, text_of};
+use crate::request::Known;
 use crate::scan::Watch;
 use crate::upstream::UpstreamError;
 
@@ -32,22 +32,26 @@ pub(crate) async fn relay(
     add_via(&mut head.headers, head.version);
     head.headers.remove(ALT_SVC); // it would lead the browser to QUIC, past this proxy
     head.version = Version::HTTP_11;
-    let media_type = text_of(&head.headers, CONTENT_TYPE);
+    let flight = head.extensions.remove();
+    let media_type = media_type(&head.headers);
     known.exchange.event.mime = media_type.map(essence);
     let live = wardgate_text::is_live(media_type);
     let upstream = &known.exchange.conn.shared.upstream;
     let idle = if live { upstream.live_idle_timeout } else { upstream.idle_timeout };
-    let coding = text_of(&head.headers, CONTENT_ENCODING);
+    let coding = codings(&head.headers);
     let watch = if !body.is_end_stream() && known.is_scanned() && is_read_by_people(media_type) {
-        Watch::begin(&known.context, TextKind::Page, media_type, coding, findings)
+        Watch::begin(&known.context, TextKind::Page, media_type, coding.as_deref(), findings)
     } else {
         None
     };
     let Some(mut watch) = watch else {
-        return Ok(Response::from_parts(head, Body::relay(Relay::new(Held::default(), body, None, idle))));
+        return Ok(Response::from_parts(
+            head,
+            Body::relay(Relay::new(Held::default(), body, None, idle).aboard(flight)),
+        ));
     };
-    let limit = if live && watch.fault().is_none() { 0 } else { known.hold_limit() };
-    let held = if limit == 0 {
+    let limit = if live { 0 } else { known.hold_limit() };
+    let held = if limit == 0 && watch.fault().is_none() {
         Held::default()
     } else {
         hold(&mut body, &mut watch, limit).await.map_err(|error| refusal(&error))?
@@ -60,7 +64,7 @@ pub(crate) async fn relay(
             return Err(refusal);
         }
     }
-    Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle))))
+    Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle).aboard(flight))))
 }
 
 /// An answer that broke off before any of it was passed on can still be replaced by a page.

@@ -64,7 +64,7 @@ impl Journal for Recorder {
     }
 
     fn record(&self, mut event: Event) {
-        if event.outcome == Outcome::ClientClosed && self.ending.is_cancelled() {
+        if event.outcome == Outcome::ClientClosed && event.detail.is_none() && self.ending.is_cancelled() {
             event.ended(Outcome::ShutDown, None);
         }
         self.journal.record(event);

@@ -19,7 +19,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use wardgate_core::{Host, Target};
-use wardgate_tls::Problem;
 
 use super::{UpstreamError, UpstreamSetupError};
 use crate::config::UpstreamConfig;
@@ -51,6 +50,7 @@ impl Dialer {
         };
         let allowed: Vec<IpAddr> = addresses
             .into_iter()
+            .map(|address| address.to_canonical()) // an IPv4 address in IPv6 clothing is the IPv4 address
             .filter(|address| !self.denied.iter().any(|net| net.contains(address)))
             .collect();
         if allowed.is_empty() {
@@ -150,7 +150,7 @@ pub(super) async fn tls(
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(tls) => UpstreamError::Tls(wardgate_tls::problem(tls)),
-            None => UpstreamError::Tls(Problem::Handshake),
+            None => UpstreamError::Closed,
         }
     })
 }

@@ -8,10 +8,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{EXPECT, HOST};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, WWW_AUTHENTICATE};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use tokio::net::TcpStream;
 use wardgate_core::{Scheme, Target};
 use wardgate_tls::{OriginTls, Problem, RootsError};
@@ -21,8 +22,13 @@ use crate::config::{UpstreamConfig, seconds};
 use dial::Dialer;
 use pool::{Lease, Pool};
 
+pub(crate) use pool::{Flight, OwnOrigins};
+
 /// How often a request is tried again on another connection when a reused one turns out to be closed.
 const MAX_RETRIES: usize = 3;
+
+/// How long a request waits for another one to open an HTTP/2 connection that both can use.
+const TURN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the way to origins could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -125,38 +131,30 @@ impl Upstream {
     }
 
     /// Sends a request and waits for the head of the answer. The request's URI is set here; its fields are sent as
-    /// they are. `fresh_http1` asks for a connection of its own that speaks HTTP/1.1, for an upgrade.
+    /// they are. `own` are the client connection's own connections to origins.
     pub(crate) async fn send(
         &self,
         target: &Target,
         mut request: Request<Upload>,
         progress: &Arc<UploadProgress>,
-        fresh_http1: bool,
+        own: &OwnOrigins,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
         let repeatable = request.method().is_idempotent() && request.body().is_empty();
+        let logs_in = pool::names_connection_login(request.headers(), AUTHORIZATION);
         for attempt in 0..=MAX_RETRIES {
-            let mut lease = self.lease(target, fresh_http1, attempt == MAX_RETRIES).await?;
+            let mut lease = self.lease(target, own, attempt == MAX_RETRIES).await?;
             address(&mut request, target, path.as_ref(), lease.is_http2(), progress);
-            if request.headers().contains_key(EXPECT) {
-                let progress = Arc::clone(progress);
-                hyper::ext::on_informational(&mut request, move |interim| {
-                    if interim.status() == StatusCode::CONTINUE {
-                        progress.open_gate();
-                    }
-                });
-            }
             let again = (repeatable && lease.is_reused()).then(|| copy(&request));
-            let sending = lease.send(request);
-            let answer = tokio::select! {
-                answer = sending => answer,
-                () = silence(progress, self.response_timeout) => return Err(UpstreamError::ResponseTimeout),
-            };
-            match answer {
-                Ok(response) => {
-                    progress.origin_answered();
-                    lease.give_back(&self.pool);
-                    return Ok(response);
+            match self.exchange(&mut lease, request, progress).await? {
+                Ok(answer) => {
+                    let logs_in = logs_in || pool::names_connection_login(answer.headers(), WWW_AUTHENTICATE);
+                    if logs_in {
+                        lease.keep(own)
+                    } else {
+                        lease.give_back(&self.pool, own)
+                    }
+                    return Ok(answer);
                 }
                 Err(mut error) => {
                     let unsent = error.take_message();
@@ -171,15 +169,54 @@ impl Upstream {
         Err(UpstreamError::Closed)
     }
 
-    /// A connection to the target's origin: a pooled one, or a new one that may then be shared.
-    async fn lease(&self, target: &Target, fresh_http1: bool, last: bool) -> Result<Lease, UpstreamError> {
-        if fresh_http1 {
-            return self.connected(self.open(target, true)).await;
+    /// Sends a request for an upgrade over a connection of its own that speaks HTTP/1.1.
+    pub(crate) async fn open_upgrade(
+        &self,
+        target: &Target,
+        mut request: Request<Upload>,
+        progress: &Arc<UploadProgress>,
+    ) -> Result<Response<Incoming>, UpstreamError> {
+        let path = request.uri().path_and_query().cloned();
+        let mut lease = self.connected(self.open(target, true)).await?;
+        address(&mut request, target, path.as_ref(), false, progress);
+        let sent = self.exchange(&mut lease, request, progress).await?;
+        sent.map_err(|error| classify(error.error(), progress))
+    }
+
+    /// One request over one connection; the outer error is the origin's silence.
+    async fn exchange(
+        &self,
+        lease: &mut Lease,
+        mut request: Request<Upload>,
+        progress: &Arc<UploadProgress>,
+    ) -> Result<Result<Response<Incoming>, TrySendError<Request<Upload>>>, UpstreamError> {
+        if request.headers().contains_key(EXPECT) {
+            let progress = Arc::clone(progress);
+            hyper::ext::on_informational(&mut request, move |interim| {
+                if interim.status() == StatusCode::CONTINUE {
+                    progress.open_gate();
+                }
+            });
+        }
+        tokio::select! {
+            answer = lease.send(request) => {
+                progress.origin_answered();
+                Ok(answer)
+            }
+            () = silence(progress, self.response_timeout) => Err(UpstreamError::ResponseTimeout),
+        }
+    }
+
+    /// A connection to the target's origin: the client's own, a pooled one, or a new one that may then be shared.
+    async fn lease(&self, target: &Target, own: &OwnOrigins, last: bool) -> Result<Lease, UpstreamError> {
+        if let Some(lease) = own.take(target) {
+            return Ok(lease);
         }
         if !last && let Some(lease) = self.pool.take(target) {
             return Ok(lease);
         }
-        let _turn = self.pool.turn_to_connect(target).await;
+        let turn = self.pool.turn_to_connect(target);
+        let _turn = tokio::time::timeout(TURN_PATIENCE, turn).await; // an origin that does not answer holds up nobody
         if !last && let Some(lease) = self.pool.take(target) {
             return Ok(lease);
         }
@@ -233,6 +270,10 @@ fn address(
             progress.open_gate(); // HTTP/2 flow control takes the place of waiting
         }
         return;
+    }
+    if !request.body().is_empty() && !request.headers().contains_key(CONTENT_LENGTH) {
+        // Said here because hyper would send no body at all with a method that seldom has one.
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,9 +22,15 @@ const MAX_IDLE_PER_ORIGIN: usize = 32;
 const MAX_HEAD: usize = 256 * 1024;
 /// The most header fields of an answer.
 const MAX_FIELDS: usize = 256;
-/// What an HTTP/2 origin may send before we have read it: per stream, and per connection.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Exchanges on one HTTP/2 connection before another one is opened, as long as there are not too many.
+const BUSY_STREAMS: usize = 32;
+const MAX_SHARED_PER_ORIGIN: usize = 8;
+/// What an HTTP/2 origin may send before we have read it: per stream, and per connection. A client that does not read
+/// holds up its own stream; the connection has room for all the others.
+const STREAM_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * BUSY_STREAMS as u32;
+/// Connections to origins that one client connection may have to itself.
+const MAX_OWN: usize = 8;
 /// An HTTP/2 connection is probed after this time without a frame.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
@@ -39,11 +45,40 @@ pub(crate) struct Pool {
 #[derive(Default)]
 struct Origin {
     idle: Vec<(http1::SendRequest<Upload>, Instant)>,
-    shared: Option<(http2::SendRequest<Upload>, Instant)>,
+    shared: Vec<Shared>,
     /// Held while connecting, so that requests which arrive together share one HTTP/2 connection. HTTP/1.1 origins
     /// are known after the first connection and are not made to wait.
     connecting: Arc<tokio::sync::Mutex<()>>,
     speaks_http1: bool,
+}
+
+/// An HTTP/2 connection that any number of exchanges use.
+struct Shared {
+    sender: http2::SendRequest<Upload>,
+    used: Instant,
+    /// Cloned by each exchange under way.
+    flights: Flight,
+}
+
+/// An exchange under way on an HTTP/2 connection. Travels with the answer until its body is done.
+#[derive(Clone, Default)]
+pub(crate) struct Flight(Arc<()>);
+
+impl Flight {
+    /// Exchanges under way beside the connection itself.
+    fn count(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
+}
+
+impl Origin {
+    /// The least busy HTTP/2 connection, unless it is time for another one.
+    fn shared(&mut self) -> Option<&mut Shared> {
+        self.shared.retain(|shared| !shared.sender.is_closed());
+        let many = self.shared.len() >= MAX_SHARED_PER_ORIGIN;
+        let free = self.shared.iter_mut().min_by_key(|shared| shared.flights.count())?;
+        (many || free.flights.count() < BUSY_STREAMS).then_some(free)
+    }
 }
 
 impl Pool {
@@ -65,12 +100,10 @@ impl Pool {
     pub(super) fn take(&self, target: &Target) -> Option<Lease> {
         let mut origins = self.origins();
         let origin = origins.get_mut(key(target))?;
-        if let Some((sender, used)) = &mut origin.shared {
-            if !sender.is_closed() {
-                *used = Instant::now();
-                return Some(Lease::new(target, Sender::Http2(sender.clone()), true));
-            }
-            origin.shared = None;
+        if let Some(shared) = origin.shared() {
+            shared.used = Instant::now();
+            let sender = Sender::Http2(shared.sender.clone(), shared.flights.clone());
+            return Some(Lease::new(target, sender, true));
         }
         origin.idle.retain(|(sender, _)| !sender.is_closed());
         let ready = origin.idle.iter().rposition(|(sender, _)| sender.is_ready())?;
@@ -97,9 +130,11 @@ impl Pool {
             origin.idle.retain(|(sender, since)| {
                 !sender.is_closed() && (since.elapsed() < limit || !sender.is_ready())
             });
-            origin.shared.take_if(|(sender, used)| sender.is_closed() || used.elapsed() > limit);
+            origin.shared.retain(|shared| {
+                !shared.sender.is_closed() && (shared.used.elapsed() < limit || shared.flights.count() > 0)
+            });
             let in_use = Arc::strong_count(&origin.connecting) > 1;
-            in_use || !origin.idle.is_empty() || origin.shared.is_some()
+            in_use || !origin.idle.is_empty() || !origin.shared.is_empty()
         });
     }
 
@@ -116,7 +151,7 @@ fn key(target: &Target) -> &str {
 
 enum Sender {
     Http1(http1::SendRequest<Upload>),
-    Http2(http2::SendRequest<Upload>),
+    Http2(http2::SendRequest<Upload>, Flight),
 }
 
 /// A connection for one request.
@@ -124,15 +159,17 @@ pub(super) struct Lease {
     key: Key,
     sender: Sender,
     reused: bool,
+    /// Taken from a client's own connections, and for nobody else.
+    own: bool,
 }
 
 impl Lease {
     fn new(target: &Target, sender: Sender, reused: bool) -> Self {
-        Self { key: key(target).into(), sender, reused }
+        Self { key: key(target).into(), sender, reused, own: false }
     }
 
     pub(super) fn is_http2(&self) -> bool {
-        matches!(self.sender, Sender::Http2(_))
+        matches!(self.sender, Sender::Http2(..))
     }
 
     /// Whether the connection has served before, and so may have been closed by the origin meanwhile.
@@ -146,7 +183,11 @@ impl Lease {
     ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
         match &mut self.sender {
             Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender, flight) => {
+                let mut answer = sender.try_send_request(request).await?;
+                answer.extensions_mut().insert(flight.clone());
+                Ok(answer)
+            }
         }
     }
 
@@ -156,12 +197,25 @@ impl Lease {
         let origin = origins.entry(self.key.clone()).or_default();
         match &self.sender {
             Sender::Http1(_) => origin.speaks_http1 = true,
-            Sender::Http2(sender) => origin.shared = Some((sender.clone(), Instant::now())),
+            Sender::Http2(sender, flights) => {
+                let (sender, flights) = (sender.clone(), flights.clone());
+                origin.shared.push(Shared { sender, used: Instant::now(), flights });
+            }
+        }
+    }
+
+    /// Keeps an HTTP/1.1 connection for this client alone: the origin knows it by its connection.
+    pub(super) fn keep(self, own: &OwnOrigins) {
+        if let Sender::Http1(sender) = self.sender {
+            own.keep(self.key, sender);
         }
     }
 
     /// Returns an HTTP/1.1 connection; it is ready for the next request once the answer's body has been read.
-    pub(super) fn give_back(self, pool: &Pool) {
+    pub(super) fn give_back(self, pool: &Pool, own: &OwnOrigins) {
+        if self.own {
+            return self.keep(own);
+        }
         let Sender::Http1(sender) = self.sender else { return };
         if sender.is_closed() {
             return;
@@ -175,6 +229,37 @@ impl Lease {
             origin.idle.push((sender, Instant::now()));
         }
     }
+}
+
+/// Connections to origins that log in a connection rather than a request (NTLM, Negotiate): what is sent on them is
+/// done in that person's name, so each belongs to one client connection and ends with it.
+#[derive(Default)]
+pub(crate) struct OwnOrigins(Mutex<Vec<(Key, http1::SendRequest<Upload>)>>);
+
+impl OwnOrigins {
+    pub(super) fn take(&self, target: &Target) -> Option<Lease> {
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        own.retain(|(_, sender)| !sender.is_closed());
+        let place = own.iter().position(|(known, sender)| **known == *key(target) && sender.is_ready())?;
+        let (_, sender) = own.swap_remove(place);
+        Some(Lease { own: true, ..Lease::new(target, Sender::Http1(sender), true) })
+    }
+
+    fn keep(&self, key: Key, sender: http1::SendRequest<Upload>) {
+        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.len() >= MAX_OWN {
+            own.remove(0);
+        }
+        own.push((key, sender));
+    }
+}
+
+/// Whether a field of a message speaks of a login that is bound to the connection (RFC 4559, section 6).
+pub(super) fn names_connection_login(headers: &HeaderMap, name: HeaderName) -> bool {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|value| {
+        let scheme = value.split([' ', ',']).next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case("ntlm") || scheme.eq_ignore_ascii_case("negotiate")
+    })
 }
 
 /// Speaks HTTP/1.1 over a new connection.
@@ -207,5 +292,5 @@ where
         .await
         .map_err(|_| UpstreamError::Closed)?;
     tokio::spawn(connection);
-    Ok(Lease::new(target, Sender::Http2(sender), false))
+    Ok(Lease::new(target, Sender::Http2(sender, Flight::default()), false))
 }
