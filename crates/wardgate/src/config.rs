@@ -4,9 +4,12 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Deserializer};
 use wardgate_alert::AlertConfig;
 use wardgate_core::Position;
 use wardgate_proxy::{ProxyConfig, UpstreamConfig};
@@ -112,9 +115,7 @@ impl Config {
                 )));
             }
         };
-        let config = parse(&text, path)?;
-        let overrides: Vec<_> = env::vars_os().filter_map(setting).collect();
-        if overrides.is_empty() { Ok(config) } else { overridden(&text, overrides) }
+        read(&text, path, env::vars_os().filter_map(Setting::of).collect())
     }
 
     /// The directory of the access log.
@@ -131,53 +132,132 @@ impl Config {
     }
 }
 
-fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
-    toml::from_str(text).map_err(|error| {
-        let place = error.span().map(|span| Position::of(text, span.start));
-        let place = place.map_or(String::new(), |at| format!(":{}:{}", at.line, at.column));
-        Failure::Usage(format!("{}{place}: {}", path.display(), one_line(error.message())))
-    })
+/// Reads the file's text with the settings over it: what the file leaves out, a secret say, the environment may bring.
+/// A setting is first read as TOML would read it; where that does not fit its key, it is text. So a password of
+/// digits is a password, and where neither fits, the first reading says why.
+fn read(text: &str, path: &Path, mut settings: Vec<Setting>) -> Result<Config, Failure> {
+    // Each round ends the loop, or turns one more setting into text.
+    loop {
+        let table = merged(text, path, &settings)?;
+        let error = match Config::deserialize(Deserializer::from(table)) {
+            Ok(config) => return Ok(config),
+            Err(error) => error,
+        };
+        let Some((setting, part)) = blamed(&error, text, &mut settings) else {
+            return Err(in_file(&error, text, path));
+        };
+        let message = one_line(error.message());
+        match (part, setting.refused.take()) {
+            (Part::Value, None) => setting.refused = Some(message),
+            (Part::Value, Some(first)) => return Err(setting.failure(&first)),
+            (Part::Name, _) => return Err(setting.failure(&message)),
+        }
+    }
 }
 
-/// A key that the environment sets: its name, its path, its value.
+/// What of a setting an error is about.
+enum Part {
+    /// Its key, or a section that only it names.
+    Name,
+    Value,
+}
+
+/// The file's table with the settings in it. Each setting stands at two places beyond the end of the text, one for its
+/// name and one for its value: an error says by its place what it is about.
+fn merged<'t>(text: &'t str, path: &Path, settings: &'t [Setting]) -> Result<Spanned<DeTable<'t>>, Failure> {
+    let mut table = DeTable::parse(text).map_err(|error| in_file(&error, text, path))?;
+    for (setting, place) in settings.iter().zip((text.len() + 1..).step_by(2)) {
+        setting.put(table.get_mut(), place..place, place + 1..place + 1)?;
+    }
+    Ok(table)
+}
+
+/// The setting that an error is about, undoing what [`merged`] did; none where the error is about the file.
+fn blamed<'s>(
+    error: &toml::de::Error,
+    text: &str,
+    settings: &'s mut [Setting],
+) -> Option<(&'s mut Setting, Part)> {
+    let beyond = error.span()?.start.checked_sub(text.len() + 1)?;
+    let part = if beyond.is_multiple_of(2) { Part::Name } else { Part::Value };
+    Some((settings.get_mut(beyond / 2)?, part))
+}
+
+fn in_file(error: &toml::de::Error, text: &str, path: &Path) -> Failure {
+    let place = error.span().map(|span| Position::of(text, span.start));
+    let place = place.map_or(String::new(), |at| format!(":{}:{}", at.line, at.column));
+    Failure::Usage(format!("{}{place}: {}", path.display(), one_line(error.message())))
+}
+
+/// A key that the environment sets.
 struct Setting {
     variable: String,
-    path: Vec<String>,
-    value: String,
+    /// The section that holds the key, outermost first; never empty.
+    sections: Vec<String>,
+    key: String,
+    text: String,
+    /// Why the reading as TOML does not fit the key, once that is known: from then on the value is the text itself.
+    refused: Option<String>,
 }
 
-fn setting((variable, value): (OsString, OsString)) -> Option<Setting> {
-    let (variable, value) = (variable.into_string().ok()?, value.into_string().ok()?);
-    let path: Vec<String> = variable.strip_prefix(PREFIX)?.split("__").map(str::to_ascii_lowercase).collect();
-    (path.len() > 1).then_some(Setting { variable, path, value })
-}
-
-fn overridden(text: &str, settings: Vec<Setting>) -> Result<Config, Failure> {
-    let mut table: toml::Table = toml::from_str(text).map_err(|e| Failure::Usage(e.to_string()))?;
-    let names: Vec<String> = settings.iter().map(|setting| setting.variable.clone()).collect();
-    for setting in settings {
-        let refused =
-            || Failure::Usage(format!("{}: {} is not a section", setting.variable, setting.path[0]));
-        let (key, sections) = setting.path.split_last().ok_or_else(refused)?;
-        let mut inner = &mut table;
-        for section in sections {
-            let entry = inner.entry(section).or_insert_with(|| toml::Table::new().into());
-            inner = entry.as_table_mut().ok_or_else(refused)?;
-        }
-        inner.insert(key.clone(), value(&setting.value));
+impl Setting {
+    /// The setting in a variable; none where the variable is not one of ours or names no section.
+    fn of((variable, text): (OsString, OsString)) -> Option<Self> {
+        let (variable, text) = (variable.into_string().ok()?, text.into_string().ok()?);
+        let path = variable.strip_prefix(PREFIX)?;
+        let mut sections: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
+        let key = sections.pop()?;
+        (!sections.is_empty()).then_some(Self { variable, sections, key, text, refused: None })
     }
-    table.try_into().map_err(|error: toml::de::Error| {
-        Failure::Usage(format!("in the environment ({}): {}", names.join(", "), one_line(error.message())))
-    })
+
+    /// Puts the setting into the table: its name at one place, all of its value at another.
+    fn put<'t>(
+        &'t self,
+        root: &mut DeTable<'t>,
+        name: Range<usize>,
+        value: Range<usize>,
+    ) -> Result<(), Failure> {
+        let named = |key: &'t str| Spanned::new(name.clone(), key.into());
+        let mut table = root;
+        for section in &self.sections {
+            let empty = || Spanned::new(name.clone(), DeValue::Table(DeTable::new()));
+            let DeValue::Table(inner) = table.entry(named(section)).or_insert_with(empty).get_mut() else {
+                return Err(self.failure(&format!("{section} is not a section")));
+            };
+            table = inner;
+        }
+        table.insert(named(&self.key), at(value, self.value()));
+        Ok(())
+    }
+
+    /// What TOML reads in the text; the text itself where that is nothing or did not fit.
+    fn value(&self) -> DeValue<'_> {
+        match DeValue::parse(&self.text) {
+            Ok(value) if self.refused.is_none() => value.into_inner(),
+            _ => DeValue::String(self.text.as_str().into()),
+        }
+    }
+
+    fn failure(&self, message: &str) -> Failure {
+        Failure::Usage(format!("{}: {message}", self.variable))
+    }
 }
 
-/// A value as TOML would read it; whatever TOML would not read is text.
-fn value(text: &str) -> toml::Value {
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {text}"));
-    parsed
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+/// A value that stands, with everything in it, at this place.
+fn at(place: Range<usize>, value: DeValue<'_>) -> Spanned<DeValue<'_>> {
+    let moved = match value {
+        DeValue::Array(values) => {
+            DeValue::Array(values.into_iter().map(|value| at(place.clone(), value.into_inner())).collect())
+        }
+        DeValue::Table(entries) => {
+            let entries = entries.into_iter().map(|(key, value)| {
+                (Spanned::new(place.clone(), key.into_inner()), at(place.clone(), value.into_inner()))
+            });
+            DeValue::Table(entries.collect())
+        }
+        single => single,
+    };
+    Spanned::new(place, moved)
 }
 
 fn one_line(message: &str) -> String {
@@ -195,28 +275,74 @@ mod tests {
         }
     }
 
+    fn configured(text: &str, environment: &[(&str, &str)]) -> Result<Config, Failure> {
+        let settings =
+            environment.iter().map(|(name, value)| Setting::of((name.into(), value.into())).unwrap());
+        read(text, Path::new("w.toml"), settings.collect())
+    }
+
     #[test]
     fn a_wrong_key_is_named_with_its_place() {
-        let wrong =
-            message(parse("[proxy]\nlisten = \"127.0.0.1:1\"\nlisten_port = 1\n", Path::new("w.toml")));
-        assert!(wrong.starts_with("w.toml:3:1: unknown field `listen_port`"), "{wrong}");
-        assert!(wrong.contains("listen") && !wrong.contains('\n'), "{wrong}");
+        let file = "[proxy]\nlisten = \"127.0.0.1:1\"\nlisten_port = 1\n";
+        for environment in [&[][..], &[("WARDGATE_LOG__RETENTION_DAYS", "7")]] {
+            let wrong = message(configured(file, environment));
+            assert!(wrong.starts_with("w.toml:3:1: unknown field `listen_port`"), "{wrong}");
+            assert!(wrong.contains("listen") && !wrong.contains('\n'), "{wrong}");
+        }
     }
 
     #[test]
     fn the_environment_sets_keys() {
-        let settings = [
+        let environment = [
             ("WARDGATE_PROXY__LISTEN", "127.0.0.1:4000"),
             ("WARDGATE_LOG__RETENTION_DAYS", "7"),
             ("WARDGATE_UPSTREAM__EXTRA_ROOTS", "[\"a.pem\"]"),
         ];
-        let settings = settings.map(|(name, value)| setting((name.into(), value.into())).unwrap());
-        let config = overridden("[log]\nretention_days = 3\n", settings.into()).unwrap();
+        let config = configured("[log]\nretention_days = 3\n", &environment).unwrap();
         assert_eq!(config.proxy.listen.port(), 4000);
         assert_eq!(config.log.retention_days, 7);
         assert_eq!(config.upstream.extra_roots, [PathBuf::from("a.pem")]);
-        assert!(setting(("WARDGATE_LOG".into(), "x".into())).is_none());
-        let wrong = setting(("WARDGATE_PROXY__LISTN".into(), "x".into())).unwrap();
-        assert!(message(overridden("", vec![wrong])).contains("WARDGATE_PROXY__LISTN"));
+        assert!(Setting::of(("WARDGATE_LOG".into(), "x".into())).is_none());
+    }
+
+    #[test]
+    fn text_that_looks_like_toml_stays_text() {
+        let file = "[alerts.smtp]\nserver = 'mail.example.org'\nfrom = 'w@example.org'\n\
+                    to = ['dsl@example.org']\nusername = 'w'\n[alerts.webhook]\nurl = 'https://e.org/'\n";
+        for text in
+            ["12345678", "true", "1_000", "0x1f", "2026-11-21", "[1, 2]", "{ a = 1 }", "1 # 2", "a\"b"]
+        {
+            let environment = [
+                ("WARDGATE_ALERTS__SMTP__PASSWORD", text),
+                ("WARDGATE_ALERTS__WEBHOOK__SECRET", text),
+                ("WARDGATE_ALERTS__DIGEST__AT", "07:30"),
+                ("WARDGATE_ALERTS__SMTP__PORT", "2525"),
+                ("WARDGATE_DATA__DIR", text),
+            ];
+            let config = configured(file, &environment).unwrap();
+            let smtp = config.alerts.smtp.unwrap();
+            assert_eq!(smtp.login.unwrap().password.reveal(), text);
+            assert_eq!(config.alerts.webhook.unwrap().secret.reveal(), text);
+            assert_eq!((smtp.port, config.data.dir), (2525, PathBuf::from(text)));
+        }
+    }
+
+    #[test]
+    fn the_variable_that_does_not_fit_is_named() {
+        for (name, variable, text, said) in [
+            ("an unknown key", "WARDGATE_PROXY__LISTN", "x", "unknown field `listn`"),
+            ("an unknown section", "WARDGATE_PROXI__LISTEN", "x", "unknown field `proxi`"),
+            ("no number", "WARDGATE_LOG__RETENTION_DAYS", "many", "invalid type: string \"many\""),
+            ("neither reading", "WARDGATE_PROXY__LISTEN", "8080", "invalid type: integer `8080`"),
+            ("within a list", "WARDGATE_UPSTREAM__EXTRA_ROOTS", "['a', 1]", "invalid type: integer `1`"),
+            ("within a table", "WARDGATE_ALERTS__DIGEST", "{ ta = 1 }", "unknown field `ta`"),
+            ("under a key", "WARDGATE_DATA__DIR__BELOW", "x", "dir is not a section"),
+            ("a half section", "WARDGATE_ALERTS__WEBHOOK__SECRET", "1", "missing field `url`"),
+        ] {
+            let environment =
+                [("WARDGATE_LOG__CAPACITY", "9"), (variable, text), ("WARDGATE_STORE__URL", "1")];
+            let wrong = message(configured("[data]\ndir = 'd'\n", &environment));
+            assert!(wrong.starts_with(&format!("{variable}: {said}")), "{name}: {wrong}");
+        }
     }
 }
