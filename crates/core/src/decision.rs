@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CategoryName, Finding, GroupName, Pipeline, Target, TextKind, ThemeName, Who};
+use crate::{CategoryName, Finding, GroupName, Pipeline, Target, TextKind, ThemeName, UserName, Who};
 
 /// At which point of an exchange policy is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -281,6 +281,9 @@ pub trait Decide: Send + Sync {
 
     /// Whether a client at this address must log in.
     fn login(&self, address: IpAddr) -> Login;
+
+    /// The user or device that is known by this address alone; an IPv4 address counts in IPv6 clothing too.
+    fn address_user(&self, address: IpAddr) -> Option<UserName>;
 
     /// The groups of this person; the strictest where none is known.
     fn membership(&self, who: &Who) -> Membership;

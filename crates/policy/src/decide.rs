@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use wardgate_core::{
     AlertLevel, Concern, Decide, Decision, GroupSettings, Login, Membership, OnError, Phase, Purpose,
-    Question, Route, RuleRef, TextKind, Verdict, Who, Wording,
+    Question, Route, RuleRef, TextKind, UserName, Verdict, Who, Wording,
 };
 
 use crate::policy::{ON_ERROR, Policy};
@@ -38,6 +38,10 @@ impl Decide for Policy {
         let address = address.to_canonical();
         let range = self.identity.ranges.iter().find(|(range, _)| range.contains(&address));
         range.map_or(self.identity.login, |(_, login)| *login)
+    }
+
+    fn address_user(&self, address: IpAddr) -> Option<UserName> {
+        self.identity.users.get(&address.to_canonical()).cloned()
     }
 
     fn membership(&self, who: &Who) -> Membership {
@@ -630,6 +634,7 @@ mod tests {
         assert_eq!(policy.login("10.2.2.3".parse().unwrap()), Login::Optional);
         let user = |address: &str| policy.address_user(address.parse().unwrap());
         assert_eq!(user("10.1.2.3").unwrap().as_str(), "reception");
+        assert_eq!(user("::ffff:10.1.2.3").unwrap().as_str(), "reception");
         assert_eq!(user("10.1.2.4"), None);
     }
 

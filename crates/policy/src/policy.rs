@@ -45,11 +45,6 @@ impl Policy {
         membership.groups.iter().map(|id| &self.groups.of(*id).settings.name)
     }
 
-    /// The user or device that is known by its address alone.
-    pub fn address_user(&self, address: IpAddr) -> Option<UserName> {
-        self.identity.users.get(&address.to_canonical()).cloned()
-    }
-
     /// The names of all categories, in the order of the file: what lists and phrase files may speak of.
     pub fn categories(&self) -> impl Iterator<Item = &CategoryName> {
         self.categories.categories.iter().map(|category| &category.name)

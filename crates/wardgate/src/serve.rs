@@ -8,16 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 use wardgate_alert::{AlertSink, Guidance, LogSource};
-use wardgate_core::{Decide as _, Journal, Severity};
+use wardgate_core::{Journal, Severity};
 use wardgate_identity::Accounts;
 use wardgate_journal::{AccessLog, LogConfig};
-use wardgate_policy::Policy;
 use wardgate_proxy::{Parts, Proxy, Rules};
 use wardgate_store::Store;
 use wardgate_tls::{Authority, Minter};
@@ -30,12 +28,6 @@ use crate::rules::{self, Compiled};
 const LAST_LINES: Duration = Duration::from_secs(10);
 /// How often the metrics clear away what nobody will ask for.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
-
-/// What is in force: swapped as one by a reload.
-struct InForce {
-    rules: Arc<Rules>,
-    policy: Arc<ArcSwap<Policy>>,
-}
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(config: Config) -> Result<(), Failure> {
@@ -85,14 +77,11 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let metrics = install_metrics()?;
     let authority = Arc::new(Authority::open_or_create(&config.certs.dir).map_err(Failure::system)?);
     let minter = Arc::new(Minter::new(authority, config.proxy.minted_hosts).map_err(Failure::system)?);
-    let in_force = InForce {
-        rules: Arc::new(ArcSwap::new(compiled.ruleset)),
-        policy: Arc::new(ArcSwap::new(compiled.policy)),
-    };
+    let in_force = Arc::new(Rules::new(compiled.ruleset));
     let store = Store::open(&config.store_url()).await.map_err(Failure::system)?;
-    let policy = Arc::clone(&in_force.policy);
+    let rules = Arc::clone(&in_force);
     let accounts =
-        Accounts::open(store.clone(), Box::new(move |address| policy.load().address_user(address)));
+        Accounts::open(store.clone(), Box::new(move |address| rules.load().policy.address_user(address)));
     let accounts = Arc::new(accounts.await.map_err(Failure::system)?);
     let log = LogConfig {
         dir: config.log_dir(),
@@ -102,7 +91,7 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let log = Arc::new(AccessLog::open(log).map_err(Failure::system)?);
 
     let parts = Parts {
-        rules: Arc::clone(&in_force.rules),
+        rules: Arc::clone(&in_force),
         journal: Arc::clone(&log) as Arc<dyn Journal>,
         authenticate: Arc::clone(&accounts) as _,
         minter: Arc::clone(&minter),
@@ -147,11 +136,11 @@ async fn start_alerts(
     config: &Config,
     store: Store,
     log: &AccessLog,
-    in_force: &InForce,
+    in_force: &Arc<Rules>,
     end: CancellationToken,
 ) -> Result<AlertSink, Failure> {
     let source = LogSource { dir: log.dir().to_owned(), written: log.written() };
-    let rules = Arc::clone(&in_force.rules);
+    let rules = Arc::clone(in_force);
     let guidance = Guidance::new(move || rules.load_full());
     AlertSink::start(config.alerts.clone(), store, source, guidance, end).await.map_err(Failure::system)
 }
@@ -161,7 +150,7 @@ fn announce(
     address: std::net::SocketAddr,
     minter: &Minter,
     log: &AccessLog,
-    in_force: &InForce,
+    in_force: &Rules,
 ) -> std::io::Result<()> {
     let reached =
         if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
@@ -176,7 +165,7 @@ fn announce(
     writeln!(out, "pac      http://{reached}:{port}/proxy.pac")?;
     writeln!(out, "ca       {}", ca.display())?;
     writeln!(out, "log      {}", file.display())?;
-    writeln!(out, "policy   {}", in_force.policy.load().hash())?;
+    writeln!(out, "policy   {}", in_force.load().policy.hash())?;
     writeln!(out, "ready")?;
     out.flush()
 }
@@ -198,7 +187,7 @@ impl Signals {
     }
 
     /// Returns when Wardgate is told to stop; reloads the policy when told to.
-    async fn obey(&mut self, config: &Config, in_force: &InForce) {
+    async fn obey(&mut self, config: &Config, in_force: &Rules) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
@@ -210,7 +199,7 @@ impl Signals {
 }
 
 /// Puts the policy directory's present contents in force, or says why the last good policy stays.
-async fn reload(config: &Config, in_force: &InForce) {
+async fn reload(config: &Config, in_force: &Rules) {
     let dir = config.policy.dir.clone();
     let compiled = match tokio::task::spawn_blocking(move || rules::compile(&dir)).await {
         Ok(Ok(compiled)) => compiled,
@@ -226,8 +215,7 @@ async fn reload(config: &Config, in_force: &InForce) {
         }
     };
     print_diagnostics(&compiled.warnings);
-    let hash = Arc::clone(compiled.policy.hash());
-    in_force.policy.store(compiled.policy);
-    in_force.rules.store(compiled.ruleset);
+    let hash = Arc::clone(compiled.ruleset.policy.hash());
+    in_force.store(compiled.ruleset);
     tracing::info!(%hash, "the policy was reloaded");
 }
