@@ -28,6 +28,10 @@ use crate::rules::{self, Compiled};
 const LAST_LINES: Duration = Duration::from_secs(10);
 /// How often the metrics clear away what nobody will ask for.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+/// Descriptors that a connection may take: the client's and the origin's.
+const DESCRIPTORS_PER_CONNECTION: usize = 2;
+/// Descriptors for everything else: listening, log, records, alerts, a policy being compiled.
+const OTHER_DESCRIPTORS: usize = 100;
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(config: Config) -> Result<(), Failure> {
@@ -102,6 +106,7 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let alerts = start_alerts(&config, store, &log, &in_force, end_of_alerts.clone()).await?;
     tokio::spawn(async move { accounts.follow().await });
 
+    raise_descriptor_limit(config.proxy.max_connections); // late: a start that fails says only why
     let stop = CancellationToken::new();
     let address = proxy.address();
     let proxy = tokio::spawn(proxy.run(stop.clone()));
@@ -143,6 +148,30 @@ async fn start_alerts(
     let rules = Arc::clone(in_force);
     let guidance = Guidance::new(move || rules.load_full());
     AlertSink::start(config.alerts.clone(), store, source, guidance, end).await.map_err(Failure::system)
+}
+
+/// Takes as many descriptors as the system lets us have, and says so where they are too few for what is configured.
+fn raise_descriptor_limit(max_connections: usize) {
+    let needed = descriptors_for(max_connections);
+    match rlimit::increase_nofile_limit(rlimit::INFINITY) {
+        Ok(limit) if limit >= needed => {}
+        Ok(limit) => tracing::warn!(
+            limit,
+            needed,
+            "too few open files are allowed for [proxy] max_connections: set LimitNOFILE= in the service's unit, \
+             --ulimit nofile= for a container or `ulimit -n` in a shell, or lower max_connections"
+        ),
+        Err(error) => tracing::warn!(
+            %error,
+            needed,
+            "the limit of open files cannot be raised: see that LimitNOFILE= or `ulimit -n` allows what is needed"
+        ),
+    }
+}
+
+fn descriptors_for(max_connections: usize) -> u64 {
+    let needed = max_connections.saturating_mul(DESCRIPTORS_PER_CONNECTION).saturating_add(OTHER_DESCRIPTORS);
+    u64::try_from(needed).unwrap_or(u64::MAX)
 }
 
 /// Tells a person, or the script that started us, where everything is.
@@ -218,4 +247,27 @@ async fn reload(config: &Config, in_force: &Rules) {
     let hash = Arc::clone(compiled.ruleset.policy.hash());
     in_force.store(compiled.ruleset);
     tracing::info!(%hash, "the policy was reloaded");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_for_so_many_connections() {
+        for (name, connections, needed) in [
+            ("none", 0, 100),
+            ("the default", 20_000, 40_100),
+            ("more than can be counted", usize::MAX, usize::MAX as u64),
+        ] {
+            assert_eq!(descriptors_for(connections), needed, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_descriptor_limit_is_raised_as_far_as_it_goes() {
+        raise_descriptor_limit(1);
+        let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
+        assert_eq!(soft, hard);
+    }
 }
