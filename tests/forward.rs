@@ -1,6 +1,9 @@
 //! What is allowed passes: methods, heads, bodies and trailers arrive as they were sent, except for what concerns
 //! one connection alone.
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, StatusCode, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -53,6 +56,22 @@ async fn request_bodies_arrive_unchanged() {
         assert_eq!(echo["method"], "POST", "{way}");
         assert_eq!(echo["body"], "körper with ünicode", "{way}");
         assert_eq!(arrived(&echo, "content-type"), Some("text/plain"), "{way}");
+    }
+}
+
+#[tokio::test]
+async fn request_bodies_of_unknown_length_arrive_too() {
+    let (world, wardgate) = World::running().await;
+    let http1_only = Origin::start_at([127, 0, 0, 1].into(), &world.pki, &["http/1.1"]).await;
+    let old = ("http2 to an old origin", wardgate.client(), http1_only.https_url(ALLOWED, ""));
+    for (way, client, base) in world.ways(&wardgate).into_iter().chain([old]) {
+        let pieces =
+            ["one ", "two ", "three"].map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))));
+        let mut asked = request(Method::POST, &format!("{base}/echo"), "");
+        *asked.body_mut() = StreamBody::new(futures_util::stream::iter(pieces)).boxed();
+        let echo = client.send(asked).await.json();
+        assert_eq!(echo["body"], "one two three", "{way}");
+        assert_eq!(arrived(&echo, "content-length"), None, "{way}");
     }
 }
 

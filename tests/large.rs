@@ -81,6 +81,28 @@ async fn a_gigabyte_passes_in_bounded_memory() {
     }
 }
 
+/// A client that does not read holds up the origin, not the proxy's memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_do_not_read_cost_little_memory() {
+    const CLIENTS: u64 = 8;
+    let world = World::alone().await;
+    let wardgate = world.site.start().await;
+    for (way, client, base) in world.ways(&wardgate) {
+        assert_eq!(client.get(&format!("{base}/download?bytes=1000000")).await.body.len(), 1_000_000);
+        let hang = async {
+            let mut waiting = Vec::new();
+            for number in 0..CLIENTS {
+                let url = format!("{base}/download?{way}-{number}&bytes={GIBIBYTE}");
+                waiting.push(client.open(request(Method::GET, &url, "")).await.unwrap());
+            }
+            // Long enough for some gigabytes, if somebody took them in.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        };
+        let (growth, ()) = growth_during(&wardgate, hang).await;
+        assert!(growth <= GROWTH, "{way}: memory grew by {} MiB for {CLIENTS} clients", growth >> 20);
+    }
+}
+
 /// A page that never ends is scanned to its end, and nothing of it is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_page_is_scanned_in_bounded_memory() {

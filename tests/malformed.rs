@@ -3,8 +3,10 @@
 
 use std::ops::RangeInclusive;
 
+use hyper::Method;
+
 use crate::harness::raw::{self, RawOrigin, Talk, Then};
-use crate::harness::{ALLOWED, World};
+use crate::harness::{ALLOWED, World, request};
 
 /// A name, the statuses that will do, and the bytes; `{host}` stands for the origin's authority.
 type Case = (&'static str, RangeInclusive<u16>, &'static str);
@@ -316,5 +318,14 @@ async fn a_tunnel_leads_only_where_connect_said() {
     let bytes = "GET /elsewhere HTTP/1.1\r\nHost: blocked.example.test\r\nConnection: close\r\n\r\n";
     let talk = raw::talk_over(stream, bytes.as_bytes()).await;
     assert!(talk.status().is_some_and(|status| (400..500).contains(&status)), "{:?}", talk.status());
+
+    let mut session = wardgate.client().session(&base).await.unwrap();
+    for host in ["blocked.example.test", "another.example.test"] {
+        let reply = session.send(request(Method::GET, &world.https(host, "/elsewhere"), "")).await.unwrap();
+        assert!(reply.status.is_client_error(), "HTTP/2 to {host}: {}", reply.status);
+    }
+    // The connection itself is none the worse for it.
+    let reply = session.send(request(Method::GET, &world.https(ALLOWED, "/here"), "")).await.unwrap();
+    assert_eq!(reply.status, 200);
     assert!(world.origin.seen("/elsewhere").is_empty());
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use crate::harness::tools::{self, Ran};
-use crate::harness::{Wardgate, World};
+use crate::harness::{Wardgate, World, raw};
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
@@ -155,6 +155,20 @@ async fn a_configuration_file_that_is_missing_is_named() {
     fs::remove_file(world.site.path("wardgate.toml")).unwrap();
     let ran = tools::run(&mut command, "").await;
     assert!(matches!(ran.code, Some(1..=3)) && ran.stderr.contains("wardgate.toml"), "{ran:?}");
+}
+
+#[tokio::test]
+async fn it_listens_on_ipv6_where_told() {
+    let mut world = World::new().await;
+    world.site.set("proxy", "listen", "[::1]:0");
+    let wardgate = world.site.start().await;
+    let get = format!(
+        "GET {} HTTP/1.1\r\nHost: allowed.example.test\r\nConnection: close\r\n\r\n",
+        world.http("allowed.example.test", "/six")
+    );
+    let talk = raw::talk(wardgate.proxy, get.as_bytes()).await;
+    assert_eq!(talk.status(), Some(200), "{}", talk.received);
+    assert_eq!(wardgate.line_about("/six").await["source.ip"], "::1");
 }
 
 #[tokio::test]
