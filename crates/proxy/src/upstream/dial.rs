@@ -11,6 +11,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hickory_resolver::config::{LookupIpStrategy, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 use ipnet::IpNet;
 use rustls::ClientConfig;
@@ -32,6 +34,7 @@ const DNS_CACHE: u64 = 16 * 1024;
 
 /// Resolves and connects.
 pub(super) struct Dialer {
+    hosts: Hosts,
     resolver: TokioResolver,
     denied: Vec<IpNet>,
     own_port: u16,
@@ -39,7 +42,12 @@ pub(super) struct Dialer {
 
 impl Dialer {
     pub(super) fn new(config: &UpstreamConfig, own_port: u16) -> Result<Self, UpstreamSetupError> {
-        Ok(Self { resolver: resolver(config)?, denied: config.deny_addresses.clone(), own_port })
+        Ok(Self {
+            hosts: hosts(config)?,
+            resolver: resolver()?,
+            denied: config.deny_addresses.clone(),
+            own_port,
+        })
     }
 
     /// Connects to the target's host and port.
@@ -62,7 +70,12 @@ impl Dialer {
         race(interleaved(allowed), target.port()).await
     }
 
+    /// The addresses of a name: what the hosts files say is the whole answer, as the system's own resolver has it.
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, UpstreamError> {
+        let known = self.listed(name);
+        if !known.is_empty() {
+            return Ok(known);
+        }
         match self.resolver.lookup_ip(name).await {
             Ok(found) => Ok(found.iter().take(MAX_ADDRESSES).collect()),
             Err(error) if error.is_no_records_found() => Err(UpstreamError::Unresolvable),
@@ -72,10 +85,31 @@ impl Dialer {
             }
         }
     }
+
+    fn listed(&self, name: &str) -> Vec<IpAddr> {
+        let Ok(name) = Name::from_ascii(name) else { return Vec::new() };
+        [RecordType::AAAA, RecordType::A]
+            .into_iter()
+            .filter_map(|family| self.hosts.lookup_static_host(&Query::query(name.clone(), family)))
+            .flat_map(|found| {
+                found.answers().iter().filter_map(|record| record.data.ip_addr()).collect::<Vec<_>>()
+            })
+            .take(MAX_ADDRESSES)
+            .collect()
+    }
 }
 
-fn resolver(config: &UpstreamConfig) -> Result<TokioResolver, UpstreamSetupError> {
-    let setup = |error: &dyn ToString| UpstreamSetupError::Resolver(error.to_string());
+/// `/etc/hosts`, and the configured file beside it.
+fn hosts(config: &UpstreamConfig) -> Result<Hosts, UpstreamSetupError> {
+    let mut hosts = Hosts::from_system().unwrap_or_default();
+    if let Some(path) = &config.hosts_file {
+        let failed = |source: io::Error| UpstreamSetupError::Hosts { path: path.clone(), source };
+        hosts.read_hosts_conf(File::open(path).map_err(failed)?).map_err(failed)?;
+    }
+    Ok(hosts)
+}
+
+fn resolver() -> Result<TokioResolver, UpstreamSetupError> {
     let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
         tracing::warn!(%error, "the system names no DNS servers: only the hosts files will resolve");
         TokioResolver::builder_with_config(ResolverConfig::default(), TokioRuntimeProvider::default())
@@ -83,14 +117,7 @@ fn resolver(config: &UpstreamConfig) -> Result<TokioResolver, UpstreamSetupError
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     options.cache_size = DNS_CACHE;
-    let mut resolver = builder.build().map_err(|e| setup(&e))?;
-    if let Some(path) = &config.hosts_file {
-        let failed = |source: io::Error| UpstreamSetupError::Hosts { path: path.clone(), source };
-        let mut hosts = Hosts::from_system().unwrap_or_default();
-        hosts.read_hosts_conf(File::open(path).map_err(failed)?).map_err(failed)?;
-        resolver.set_hosts(Arc::new(hosts));
-    }
-    Ok(resolver)
+    builder.build().map_err(|error| UpstreamSetupError::Resolver(error.to_string()))
 }
 
 fn is_this_machine(address: &IpAddr) -> bool {
@@ -158,6 +185,23 @@ pub(super) async fn tls(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_listed_name_is_not_asked_for() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(
+            &mut file,
+            b"192.0.2.7 Listed.example.test\n2001:db8::7 six.example.test\n",
+        )
+        .unwrap();
+        let config = UpstreamConfig { hosts_file: Some(file.path().into()), ..UpstreamConfig::default() };
+        let dialer = Dialer::new(&config, 1).unwrap();
+        for (name, expected) in [("listed.example.test", "192.0.2.7"), ("six.example.test", "2001:db8::7")] {
+            let soon = tokio::time::timeout(Duration::from_millis(50), dialer.resolve(name));
+            let addresses = soon.await.expect("no name server is asked").unwrap();
+            assert_eq!(addresses, [expected.parse::<IpAddr>().unwrap()], "{name}");
+        }
+    }
 
     #[test]
     fn families_take_turns() {
