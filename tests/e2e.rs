@@ -11,6 +11,7 @@ mod block;
 mod chromium;
 mod cli;
 mod curl;
+mod disguise;
 mod forward;
 mod identity;
 mod journal;

@@ -23,6 +23,9 @@ use super::tools;
 /// How long the browser may take for one command.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often the driver may choose a port.
+const ATTEMPTS: u32 = 10;
+
 /// Flags that make Chromium quiet, not trusting: it verifies certificates as anybody's does.
 const FLAGS: &[&str] = &[
     "--headless=new",
@@ -50,19 +53,10 @@ pub(crate) struct Browser {
 impl Browser {
     /// Starts a browser that knows of the proxy only by its PAC file and trusts the authority in `ca`.
     pub(crate) async fn start(pac_url: &str, ca: &Path) -> Self {
-        let (chromium, chromedriver) = (tools::find("chromium"), tools::find("chromedriver"));
+        let chromium = tools::find("chromium");
         let home = tempfile::tempdir().unwrap();
         trust(home.path(), ca).await;
-        let mut process = Command::new(chromedriver)
-            .arg("--port=0")
-            .env("HOME", home.path())
-            .env_remove("XDG_DATA_HOME")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let driver = driver_address(&mut process).await;
+        let (driver, process) = start_driver(home.path()).await;
         let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
         flags.push(format!("--proxy-pac-url={pac_url}"));
         flags.push(format!("--user-data-dir={}", home.path().join("profile").display()));
@@ -118,21 +112,40 @@ async fn trust(home: &Path, ca: &Path) {
     tools::run(&mut add, "").await.succeeded();
 }
 
-/// Where the driver listens: it says so once it does.
-async fn driver_address(process: &mut Child) -> SocketAddr {
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let found = timeout(PATIENCE, async {
-        while let Some(line) = lines.next_line().await.unwrap() {
-            if let Some((_, port)) = line.split_once("started successfully on port ") {
-                return port.trim_end_matches('.').parse().unwrap();
-            }
+/// Starts chromedriver at a port of its choice. It wants the same port for IPv4 and IPv6 and gives up where its first
+/// choice is taken for one of them: then it may choose again.
+async fn start_driver(home: &Path) -> (SocketAddr, Child) {
+    let chromedriver = tools::find("chromedriver");
+    for _ in 0..ATTEMPTS {
+        let mut process = Command::new(&chromedriver)
+            .arg("--port=0")
+            .env("HOME", home)
+            .env_remove("XDG_DATA_HOME")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let address =
+            timeout(PATIENCE, driver_address(&mut process)).await.expect("chromedriver does not start");
+        if let Some(address) = address {
+            return (address, process);
         }
-        panic!("chromedriver ended at its start");
-    });
-    let port: u16 = found.await.expect("chromedriver does not start");
-    // Its output is read on, so that it never blocks on a full pipe.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-    ([127, 0, 0, 1], port).into()
+    }
+    panic!("chromedriver ended at its start, {ATTEMPTS} times");
+}
+
+/// Where the driver listens: it says so once it does. Nothing where it ended.
+async fn driver_address(process: &mut Child) -> Option<SocketAddr> {
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        let Some((_, port)) = line.split_once("started successfully on port ") else { continue };
+        // Its output is read on, so that it never blocks on a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let port: u16 = port.trim_end_matches('.').parse().unwrap();
+        return Some(([127, 0, 0, 1], port).into());
+    }
+    None
 }
 
 /// Sends a command and returns its `value`.
