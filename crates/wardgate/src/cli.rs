@@ -49,7 +49,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Explain {
-    /// The address, for example https://example.com/page
+    /// The address: a URL, or a host with or without a path
     pub(crate) url: String,
     /// Decide for this user
     #[arg(long, value_name = "NAME", conflicts_with = "group")]

@@ -1,7 +1,7 @@
 //! `wardgate serve`: set up, announce, serve, reload when asked, drain, record the last line, end.
 
 use std::fs::{self, DirBuilder};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +38,7 @@ pub(crate) fn serve(config: Config) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_env("WARDGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     prepare_directories(&config)?;
     let compiled = rules::compile(&config.policy.dir).map_err(Failure::Policy)?;
