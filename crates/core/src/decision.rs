@@ -25,7 +25,9 @@ pub enum Phase {
 pub enum Purpose {
     /// A page that a person opened (Fetch Metadata: `Sec-Fetch-Mode: navigate`), or a client that does not say.
     Navigation,
-    /// An image, script, frame or background request of a page.
+    /// Data that a page fetched from its own site: what single-page applications show to the person.
+    Data,
+    /// An image, script, frame or request to elsewhere of a page.
     Subresource,
 }
 

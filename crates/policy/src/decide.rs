@@ -205,13 +205,14 @@ impl Policy {
     }
 
     /// Whether a finding says something about the person. What was written always does. An address or a text does
-    /// where the person opened the page; an embedded advertisement or a widget's text is the page's doing. An address
-    /// at a service that must work is the school's choice.
+    /// where the person opened the page, and a text too where the page fetched it from its own site to show it; an
+    /// embedded advertisement or a widget's text is the page's doing. An address at a service that must work is the
+    /// school's choice.
     fn is_own_doing(&self, question: &Question<'_>, fact: &Fact<'_>) -> bool {
         let opened = question.purpose == Purpose::Navigation;
         match fact.finding.kind {
             TextKind::Search | TextKind::Prompt | TextKind::Post => true,
-            TextKind::Page => opened,
+            TextKind::Page => opened || question.purpose == Purpose::Data,
             TextKind::Address => opened && self.must_work.get(question.target.host()).is_none(),
         }
     }
@@ -453,6 +454,15 @@ mod tests {
                     ..Asked::default()
                 },
                 "block by no-harm",
+            ),
+            (
+                "what an application fetched to show is",
+                Asked {
+                    purpose: Purpose::Data,
+                    findings: vec![words("casino", TextKind::Page, 100.0)],
+                    ..Asked::default()
+                },
+                "block by no-harm, gambling casino daily",
             ),
             (
                 "what was written always is",

@@ -506,13 +506,17 @@ fn protocol(version: Version) -> &'static str {
 }
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
-/// Whether a person opened this (Fetch Metadata: the destination is a document, and not fetched ahead of need).
+/// Whether a person opened this, or a page fetched it (Fetch Metadata). What is fetched ahead of need was not opened.
 fn purpose(headers: &HeaderMap) -> Purpose {
+    let own_site = || matches!(text_of(headers, SEC_FETCH_SITE), Some("same-origin" | "same-site"));
     match text_of(headers, SEC_FETCH_DEST) {
-        None | Some("document") if !headers.contains_key(SEC_PURPOSE) => Purpose::Navigation,
-        _ => Purpose::Subresource,
+        _ if headers.contains_key(SEC_PURPOSE) => Purpose::Subresource,
+        None | Some("document") => Purpose::Navigation,
+        Some("empty") if own_site() => Purpose::Data,
+        Some(_) => Purpose::Subresource,
     }
 }
 
@@ -534,4 +538,50 @@ fn bounded(text: &str, limit: usize) -> &str {
         end -= 1;
     }
     &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        fields.iter().map(field).collect()
+    }
+
+    #[test]
+    fn purposes() {
+        let (dest, site) = ("sec-fetch-dest", "sec-fetch-site");
+        for (name, fields, expected) in [
+            ("a client that does not say", &[][..], Purpose::Navigation),
+            ("a page", &[(dest, "document")], Purpose::Navigation),
+            (
+                "a page fetched ahead",
+                &[(dest, "document"), ("sec-purpose", "prefetch")],
+                Purpose::Subresource,
+            ),
+            ("a frame", &[(dest, "iframe")], Purpose::Subresource),
+            ("an image", &[(dest, "image"), (site, "same-origin")], Purpose::Subresource),
+            ("an application's data", &[(dest, "empty"), (site, "same-origin")], Purpose::Data),
+            ("data of a sister site", &[(dest, "empty"), (site, "same-site")], Purpose::Data),
+            ("data from elsewhere", &[(dest, "empty"), (site, "cross-site")], Purpose::Subresource),
+        ] {
+            assert_eq!(purpose(&map(fields)), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn pages_are_for_those_who_show_them() {
+        for (name, fields, expected) in [
+            ("a client that does not say", &[][..], true),
+            ("curl", &[("accept", "*/*")], true),
+            ("a browser's page", &[("accept", "text/html,*/*;q=0.8"), ("sec-fetch-dest", "document")], true),
+            ("a browser's script", &[("accept", "*/*"), ("sec-fetch-dest", "script")], false),
+            ("a program", &[("accept", "application/json")], false),
+        ] {
+            assert_eq!(shows_pages(&map(fields)), expected, "{name}");
+        }
+    }
 }

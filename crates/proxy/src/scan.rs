@@ -131,15 +131,17 @@ impl Watch {
         let extracted = extract(reader);
         self.text_bytes += reader.text.len() as u64;
         let scanned = reader.inspect(at_end);
-        let failed = match (extracted, scanned) {
-            (_, Err(failure)) => Some(Fault::Stage(failure.stage)),
-            (Err(error), _) => Some(fault(&error)),
-            (Ok(()), Ok(None)) => return None,
-            (Ok(()), Ok(Some(found))) => {
-                self.found = found;
-                None
+        let (changed, failed) = match (extracted, scanned) {
+            (_, Err(failure)) => (false, Some(Fault::Stage(failure.stage))),
+            (extracted, Ok(found)) => {
+                let changed = found.is_some();
+                self.found = found.unwrap_or_else(|| std::mem::take(&mut self.found));
+                (changed, extracted.err().map(|error| fault(&error)))
             }
         };
+        if !changed && failed.is_none() {
+            return None;
+        }
         if failed.is_some() {
             self.fault = failed;
             self.reader = None;

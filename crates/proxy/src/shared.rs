@@ -67,6 +67,9 @@ impl Journal for Recorder {
         if event.outcome == Outcome::ClientClosed && event.detail.is_none() && self.ending.is_cancelled() {
             event.ended(Outcome::ShutDown, None);
         }
+        let (decision, outcome) = (event.verdict.as_str(), event.outcome.as_str());
+        metrics::counter!("wardgate_exchanges_total", "decision" => decision, "outcome" => outcome)
+            .increment(1);
         self.journal.record(event);
     }
 }
