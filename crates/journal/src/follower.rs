@@ -138,12 +138,16 @@ impl Follower {
         Ok(())
     }
 
-    /// Whether this file was removed and begun again; then it is read from its beginning.
+    /// Whether this file was removed and begun again, or cut short in place; then it is read from its beginning.
     fn found_anew(&mut self) -> Result<bool, JournalError> {
         if let Some(file) = &self.file {
             let known = file.get_ref().metadata().map_err(|source| self.read_error(source))?;
-            if known.nlink() > 0 {
+            let cut_short = known.len() < self.at.offset;
+            if known.nlink() > 0 && !cut_short {
                 return Ok(false);
+            }
+            if cut_short {
+                tracing::warn!(file = %self.at.file, "the access log was cut short; it is read from its beginning");
             }
         }
         self.at.offset = 0;
@@ -292,5 +296,26 @@ mod tests {
         assert_eq!(read(&mut follower), [""; 0]);
         append(dir.path(), "2026-11-20", "{2}\n");
         assert_eq!(read(&mut follower), ["{2}"]);
+    }
+
+    #[test]
+    fn a_file_cut_short_in_place_is_read_from_its_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        append(dir.path(), "2026-11-20", "{1}\n{2}\n{3}\n{4");
+        let mut follower = Follower::open(dir.path(), None).unwrap();
+        assert_eq!(read(&mut follower), ["{1}", "{2}", "{3}"]);
+        let cut = |left| {
+            let path = dir.path().join("access.2026-11-20.jsonl");
+            OpenOptions::new().write(true).open(path).unwrap().set_len(left).unwrap();
+        };
+        cut(0);
+        assert_eq!(read(&mut follower), [""; 0], "to nothing");
+        append(dir.path(), "2026-11-20", "{5}\n{6}\n");
+        assert_eq!(read(&mut follower), ["{5}", "{6}"], "shorter than it was");
+        cut(4);
+        assert_eq!(read(&mut follower), ["{5}"], "in part");
+        cut(0);
+        append(dir.path(), "2026-11-21", "{7}\n");
+        assert_eq!(read(&mut follower), ["{7}"], "at the end of its day");
     }
 }
