@@ -8,6 +8,11 @@ use crate::concern::Concerned;
 
 /// How long after its first exchange an alert takes in more, and how long its receivers get no second message.
 pub(crate) const WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// How long before its window a concern still belongs to an alert: exchanges that end together are recorded in any
+/// order. No longer, as the window of an alert from a clock that ran ahead lies in the future.
+const EARLY: SignedDuration = SignedDuration::from_secs(10);
+/// Longest time from a concern to the end of the window of its alert.
+pub(crate) const LONGEST_LEFT: SignedDuration = SignedDuration::from_secs(WINDOW.as_secs() + EARLY.as_secs());
 
 /// An alert after a concern was added.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +29,7 @@ pub(crate) struct Grouped {
 /// immediate half way begins its window anew, as its message is sent only now.
 pub(crate) fn group(latest: Option<Alert>, concerned: &Concerned) -> Grouped {
     let level = concerned.event.level;
-    let Some(mut alert) = latest.filter(|alert| concerned.noticed_at < alert.window_ends_at) else {
+    let Some(mut alert) = latest.filter(|alert| takes_in(alert, concerned)) else {
         return Grouped { alert: open(concerned), opened: true, urgent: level == AlertLevel::Immediate };
     };
     let urgent = level == AlertLevel::Immediate && alert.level < level;
@@ -36,6 +41,11 @@ pub(crate) fn group(latest: Option<Alert>, concerned: &Concerned) -> Grouped {
     alert.last_at = alert.last_at.max(concerned.noticed_at);
     alert.exchanges = alert.exchanges.saturating_add(1);
     Grouped { alert, opened: false, urgent }
+}
+
+fn takes_in(alert: &Alert, concerned: &Concerned) -> bool {
+    let left = alert.window_ends_at.duration_since(concerned.noticed_at);
+    left.is_positive() && left <= LONGEST_LEFT
 }
 
 fn open(concerned: &Concerned) -> Alert {
@@ -105,7 +115,9 @@ mod tests {
                 &[(0, Weekly), (590, Immediate), (700, Immediate), (1190, Immediate)],
                 &[(1, false), (1, true), (1, false), (2, true)],
             ),
-            ("a clock that went back", &[(100, Immediate), (0, Immediate)], &[(1, true), (1, false)]),
+            ("recorded in another order", &[(10, Immediate), (0, Immediate)], &[(1, true), (1, false)]),
+            ("a clock that went back", &[(11, Immediate), (0, Immediate)], &[(1, true), (2, true)]),
+            ("a clock that ran ahead", &[(86_400, Immediate), (0, Immediate)], &[(1, true), (2, true)]),
         ] {
             assert_eq!(run(concerns), expected, "{name}");
         }

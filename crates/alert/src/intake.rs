@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use memchr::memmem;
 use wardgate_core::AlertLevel;
 use wardgate_journal::{Checkpoint, Follower, Line};
@@ -11,7 +12,7 @@ use wardgate_store::{LogPlace, Receiver, Store};
 
 use crate::AlertError;
 use crate::concern::{Concerned, concerns};
-use crate::grouping::group;
+use crate::grouping::{LONGEST_LEFT, group};
 
 /// The name of this reader in the records.
 const FOLLOWER: &str = "alerts";
@@ -91,7 +92,8 @@ impl Intake {
             if batch.knows(&each.event.event_id, &each.theme).await? {
                 continue;
             }
-            let grouped = group(batch.latest(&each.person, &each.theme).await?, each);
+            let ends_by = each.noticed_at.checked_add(LONGEST_LEFT).unwrap_or(Timestamp::MAX);
+            let grouped = group(batch.latest(&each.person, &each.theme, ends_by).await?, each);
             batch.save(&grouped.alert).await?;
             if grouped.alert.exchanges <= EVENTS_PER_ALERT || grouped.urgent {
                 batch.add_event(&grouped.alert, &each.event).await?;
@@ -216,6 +218,18 @@ mod tests {
         assert_eq!(alerts.iter().map(|alert| alert.1 as usize).sum::<usize>(), lines);
         assert_eq!(alerts.len(), lines.div_ceil(10), "one for each window of ten minutes");
         assert!(alerts.iter().all(|alert| alert.3 == 1), "each delivered once");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_ran_ahead_silences_nobody() {
+        let (_directory, store) = store().await;
+        let log = Log::new();
+        for at in [86_400, 0, 60] {
+            log.append(&Seen { at, themes: &[("self-harm", Immediate)], ..Seen::default() });
+        }
+        take_in_all(&mut Intake::new(log.dir(), store.clone(), vec![webhook()])).await;
+        let expected = [2, 1].map(|exchanges| ("self-harm".to_owned(), exchanges, Immediate, 1));
+        assert_eq!(alerts(&store).await, expected);
     }
 
     #[tokio::test]

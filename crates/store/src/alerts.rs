@@ -227,13 +227,21 @@ impl AlertBatch {
         Ok(known > 0)
     }
 
-    /// The latest alert about a person and a theme.
-    pub async fn latest(&mut self, person: &Person, theme: &ThemeName) -> Result<Option<Alert>, StoreError> {
+    /// The latest alert about a person and a theme of those whose window ends by a time: an alert from a clock that
+    /// ran ahead is not to hide the others.
+    pub async fn latest(
+        &mut self,
+        person: &Person,
+        theme: &ThemeName,
+        ends_by: Timestamp,
+    ) -> Result<Option<Alert>, StoreError> {
         Ok(sqlx::query_as(
-            "SELECT * FROM alert WHERE person = $1 AND theme = $2 ORDER BY first_at DESC, id DESC LIMIT 1",
+            "SELECT * FROM alert WHERE person = $1 AND theme = $2 AND window_ends_at <= $3
+             ORDER BY first_at DESC, id DESC LIMIT 1",
         )
         .bind(person.key())
         .bind(theme.as_str())
+        .bind(ends_by.as_millisecond())
         .fetch_optional(&mut *self.transaction)
         .await?)
     }
@@ -475,9 +483,30 @@ mod tests {
             ("the same address", person(None, "10.0.0.9"), Some(unknown.id)),
             ("a user named like an address", person(Some("10.0.0.9"), "10.0.0.9"), None),
         ] {
-            let latest = batch.latest(&person, &known.theme).await.unwrap();
+            let latest = batch.latest(&person, &known.theme, Timestamp::MAX).await.unwrap();
             assert_eq!(latest.map(|alert| alert.id), expected, "{name}");
-            assert_eq!(batch.latest(&person, &ThemeName::from("bullying")).await.unwrap(), None, "{name}");
+            let other = batch.latest(&person, &ThemeName::from("bullying"), Timestamp::MAX).await.unwrap();
+            assert_eq!(other, None, "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alert_of_the_future_hides_no_other() {
+        let (_directory, store) = store().await;
+        let present = alert(&person(Some("Alice"), "10.0.0.7"));
+        let mut future = alert(&present.person);
+        future.first_at += 24.hours();
+        future.window_ends_at += 24.hours();
+        let mut batch = store.alerts().batch().await.unwrap();
+        batch.save(&present).await.unwrap();
+        batch.save(&future).await.unwrap();
+        for (name, ends_by, expected) in [
+            ("before both", present.window_ends_at - 1.second(), None),
+            ("between them", present.window_ends_at, Some(present.id)),
+            ("after both", future.window_ends_at, Some(future.id)),
+        ] {
+            let latest = batch.latest(&present.person, &present.theme, ends_by).await.unwrap();
+            assert_eq!(latest.map(|alert| alert.id), expected, "{name}");
         }
     }
 }
