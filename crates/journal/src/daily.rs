@@ -19,6 +19,8 @@ use crate::writer::Sink;
 
 const PREFIX: &str = "access.";
 const SUFFIX: &str = ".jsonl";
+/// More days than this without a file mean holidays, or a clock that is wrong.
+const LONGEST_GAP_DAYS: i64 = 7;
 
 /// The name of a day's file.
 pub(crate) fn name_of(day: Date) -> String {
@@ -53,6 +55,7 @@ pub(crate) struct DailyFile {
     retention_days: u32,
     today: fn() -> Date,
     day: Date,
+    purged_on: Date,
     file: File,
     path: Arc<Mutex<PathBuf>>,
 }
@@ -63,8 +66,9 @@ impl DailyFile {
         let in_directory = |source| JournalError::Directory { path: dir.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(in_directory)?;
         let newest = days_in(dir).map_err(in_directory)?.last().copied();
-        let day = newest.map_or_else(today, |newest| newest.max(today()));
-        if day > today() {
+        let now = today();
+        let day = newest.map_or(now, |newest| newest.max(now));
+        if day > now {
             tracing::warn!(
                 file = name_of(day),
                 "the access log has a file of a day to come (was the clock wrong?); it is continued"
@@ -73,8 +77,9 @@ impl DailyFile {
         let path = dir.join(name_of(day));
         let file =
             open_for_appending(&path).map_err(|source| JournalError::Open { path: path.clone(), source })?;
-        purge(dir, day, retention_days);
-        Ok(Self { dir: dir.to_owned(), retention_days, today, day, file, path: Arc::new(Mutex::new(path)) })
+        purge(dir, now, retention_days);
+        let path = Arc::new(Mutex::new(path));
+        Ok(Self { dir: dir.to_owned(), retention_days, today, day, purged_on: now, file, path })
     }
 
     /// Where the path of the file now open can be read, from other threads too.
@@ -96,13 +101,16 @@ impl Sink for DailyFile {
         let today = (self.today)();
         if today > self.day {
             self.reopen(today)?;
-            purge(&self.dir, today, self.retention_days);
         } else if self.file.metadata()?.nlink() == 0 {
             tracing::warn!(
                 file = name_of(self.day),
                 "the access log was removed while in use; a new one is begun"
             );
             self.reopen(self.day)?;
+        }
+        if today != self.purged_on {
+            purge(&self.dir, today, self.retention_days);
+            self.purged_on = today;
         }
         Ok(())
     }
@@ -131,11 +139,11 @@ fn open_for_appending(path: &Path) -> io::Result<File> {
 /// Removes the files of days that are past their retention. What cannot be removed is reported and tried again
 /// the next day.
 fn purge(dir: &Path, today: Date, retention_days: u32) {
-    let oldest_kept = today.saturating_sub(Span::new().days(i64::from(retention_days)));
     let days = match days_in(dir) {
         Ok(days) => days,
         Err(error) => return tracing::error!(%error, "old access logs could not be looked for"),
     };
+    let oldest_kept = retained_from(&days, today).saturating_sub(Span::new().days(i64::from(retention_days)));
     for day in days.into_iter().filter(|day| *day < oldest_kept) {
         let file = name_of(day);
         match fs::remove_file(dir.join(&file)) {
@@ -146,6 +154,20 @@ fn purge(dir: &Path, today: Date, retention_days: u32) {
             }
         }
     }
+}
+
+/// The day from which retention is counted back: today; but the newest other day where that is long ago, as a clock
+/// that is wrong for a day must not cost the whole log. If it is right, the next day removes what is due.
+fn retained_from(days: &[Date], today: Date) -> Date {
+    let Some(newest) = days.iter().rfind(|day| **day != today).copied() else { return today };
+    if today <= newest.saturating_add(Span::new().days(LONGEST_GAP_DAYS)) {
+        return today;
+    }
+    tracing::warn!(
+        newest = name_of(newest),
+        "the access log has no file of many days (is the clock right?); old ones are kept for another day"
+    );
+    newest
 }
 
 #[cfg(test)]
@@ -234,6 +256,75 @@ mod tests {
         assert_eq!(content(dir.path(), date(2026, 11, 4)), "{4}\n{back}\n");
         assert!(file.path().lock().unwrap().ends_with("access.2026-11-04.jsonl"));
         assert!(dir.path().join("access.2026-10-31.jsonl.gz").exists(), "not ours to remove");
+    }
+
+    #[test]
+    fn what_is_removed_at_the_start() {
+        let day = |text: &str| -> Date { text.parse().unwrap() };
+        for (name, before, today, after) in [
+            (
+                "in daily use",
+                &["2026-10-01", "2026-10-31"][..],
+                "2026-11-01",
+                &["2026-10-31", "2026-11-01"][..],
+            ),
+            ("after a week", &["2026-09-30", "2026-10-25"], "2026-11-01", &["2026-10-25", "2026-11-01"]),
+            (
+                "a clock far ahead",
+                &["2026-10-02", "2026-11-01"],
+                "2027-03-01",
+                &["2026-10-02", "2026-11-01", "2027-03-01"],
+            ),
+            ("and started again", &["2026-11-01", "2027-03-01"], "2027-03-01", &["2026-11-01", "2027-03-01"]),
+            (
+                "the day after holidays",
+                &["2026-11-01", "2027-03-01"],
+                "2027-03-02",
+                &["2027-03-01", "2027-03-02"],
+            ),
+            (
+                "a log that is seldom used",
+                &["2026-08-01", "2026-10-01"],
+                "2026-11-01",
+                &["2026-10-01", "2026-11-01"],
+            ),
+            (
+                "a file of a day to come",
+                &["2026-10-31", "2027-03-01"],
+                "2026-11-01",
+                &["2026-10-31", "2027-03-01"],
+            ),
+            ("a day to come hides nothing", &["2026-10-01", "2027-03-01"], "2026-12-01", &["2027-03-01"]),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            for old in before {
+                fs::write(dir.path().join(name_of(day(old))), "{}\n").unwrap();
+            }
+            let today = day(today);
+            let newest = before.iter().map(|old| day(old)).max().unwrap();
+            open_for_appending(&dir.path().join(name_of(newest.max(today)))).unwrap();
+            purge(dir.path(), today, 30);
+            assert_eq!(
+                days_in(dir.path()).unwrap(),
+                after.iter().map(|kept| day(kept)).collect::<Vec<_>>(),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_clock_that_leaps_costs_nothing_and_delays_nothing() {
+        static DAYS: AtomicI8 = AtomicI8::new(0);
+        let today = || first().saturating_add(Span::new().days(i64::from(DAYS.load(Ordering::Relaxed))));
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = DailyFile::open(dir.path(), 5, today).unwrap();
+        for days in [100, 1, 2, 7] {
+            DAYS.store(days, Ordering::Relaxed);
+            write_line(&mut file, "{}\n");
+            let kept = days_in(dir.path()).unwrap();
+            assert_eq!(kept.contains(&first()), days != 7, "after {days} days");
+        }
+        assert!(file.path().lock().unwrap().ends_with(name_of(date(2027, 2, 9))), "days move forward");
     }
 
     #[test]
