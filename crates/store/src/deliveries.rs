@@ -173,18 +173,21 @@ impl<'a> Deliveries<'a> {
             .rows_affected())
     }
 
-    /// The receivers for whom something waits.
+    /// The receivers for whom something waits or was being sent.
     pub async fn awaited(self) -> Result<Vec<Receiver>, StoreError> {
-        Ok(sqlx::query_as("SELECT DISTINCT channel, address FROM delivery WHERE state = 'pending'")
-            .fetch_all(&self.store.pool)
-            .await?)
+        Ok(sqlx::query_as(
+            "SELECT DISTINCT channel, address FROM delivery WHERE state IN ('pending', 'sending')",
+        )
+        .fetch_all(&self.store.pool)
+        .await?)
     }
 
-    /// Gives up what waits for a receiver; returns how many there were.
+    /// Gives up what waits for a receiver, or was being sent when an attempt was broken off; returns how many there
+    /// were. For a time at which nothing is sent.
     pub async fn bury_all(self, receiver: &Receiver, now: Timestamp, error: &str) -> Result<u64, StoreError> {
         Ok(sqlx::query(
             "UPDATE delivery SET state = 'dead', settled_at = $3, last_error = $4
-             WHERE channel = $1 AND address = $2 AND state = 'pending'",
+             WHERE channel = $1 AND address = $2 AND state IN ('pending', 'sending')",
         )
         .bind(receiver.channel.as_str())
         .bind(&receiver.address)
@@ -352,5 +355,18 @@ mod tests {
         assert_eq!(deliveries.awaited().await.unwrap(), [email("dsl@example.org")]);
         let states: Vec<_> = deliveries.list(subject).await.unwrap().iter().map(|each| each.state).collect();
         assert_eq!(states, [DeliveryState::Dead, DeliveryState::Pending]);
+    }
+
+    #[tokio::test]
+    async fn what_was_being_sent_to_a_receiver_can_be_given_up() {
+        let (_directory, store) = store().await;
+        let gone = email("gone@example.org");
+        queued(&store, std::slice::from_ref(&gone)).await;
+        let deliveries = store.deliveries();
+        deliveries.take(Channel::Email, column::now()).await.unwrap().unwrap();
+        assert_eq!(deliveries.awaited().await.unwrap(), std::slice::from_ref(&gone));
+        assert_eq!(deliveries.bury_all(&gone, column::now(), "not configured").await.unwrap(), 1);
+        assert_eq!(deliveries.recover(Channel::Email).await.unwrap(), 0);
+        assert_eq!(deliveries.awaited().await.unwrap(), []);
     }
 }
