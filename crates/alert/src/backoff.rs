@@ -1,16 +1,20 @@
-//! When a delivery that failed is tried again: soon at first, then ever more rarely, and for three days.
+//! When a delivery that failed is tried again: soon at first, then ever more rarely, for three days and
+//! many attempts.
 
 use jiff::{SignedDuration, Timestamp};
 use wardgate_store::Delivery;
 
 const FIRST: SignedDuration = SignedDuration::from_secs(1);
 const LONGEST: SignedDuration = SignedDuration::from_mins(15);
-/// How long a delivery is tried before it is given up.
+/// How long a delivery is tried, at least, before it is given up.
 const GIVE_UP_AFTER: SignedDuration = SignedDuration::from_hours(3 * 24);
+/// How often a delivery is tried, at least, before it is given up: days for which the machine was off are no trying.
+pub(crate) const FEWEST_ATTEMPTS: u32 = 200;
 
 /// The time of the next attempt; nothing where the delivery is to be given up.
 pub(crate) fn next_attempt(delivery: &Delivery, now: Timestamp) -> Option<Timestamp> {
-    if now.duration_since(delivery.created_at) >= GIVE_UP_AFTER {
+    let tried_for = now.duration_since(delivery.created_at);
+    if tried_for >= GIVE_UP_AFTER && delivery.attempts >= FEWEST_ATTEMPTS {
         return None;
     }
     Some(now + jittered(delay(delivery.attempts), &delivery.id.to_string(), delivery.attempts))
@@ -61,16 +65,18 @@ mod tests {
     }
 
     #[test]
-    fn three_days() {
-        let delivery = delivery(5);
-        for (name, seconds, tried) in [
-            ("at once", 0, true),
-            ("just before", 3 * 86_400 - 1, true),
-            ("after three days", 3 * 86_400, false),
+    fn three_days_and_many_attempts() {
+        for (name, attempts, seconds, tried) in [
+            ("at once", 1, 0, true),
+            ("just before", 288, 3 * 86_400 - 1, true),
+            ("after three days", 200, 3 * 86_400, false),
+            ("after a long time without power", 1, 30 * 86_400, true),
+            ("one attempt is missing", 199, 30 * 86_400, true),
         ] {
+            let delivery = delivery(attempts);
             let now = delivery.created_at + SignedDuration::from_secs(seconds);
             assert_eq!(next_attempt(&delivery, now).is_some(), tried, "{name}");
         }
-        assert!(next_attempt(&delivery, time(0)).is_some(), "a clock that went back");
+        assert!(next_attempt(&delivery(200), time(-1)).is_some(), "a clock that went back");
     }
 }

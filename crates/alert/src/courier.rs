@@ -366,13 +366,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn given_up_after_three_days() {
+    async fn given_up_after_three_days_and_many_attempts() {
         let (_directory, store, subject) = queued().await;
         let server = SmtpServer::start(Behaviour { recipient: "550 no", ..Behaviour::default() }).await;
         let created = only(&store, subject).await.created_at;
         let mut courier = courier(&store, server.port());
+        for _ in 3..backoff::FEWEST_ATTEMPTS {
+            let taken = store.deliveries().take(Channel::Email, created).await.unwrap().unwrap();
+            store.deliveries().retry(taken.id, created, "refused").await.unwrap();
+        }
         for (hours, state) in
-            [(0, DeliveryState::Pending), (71, DeliveryState::Pending), (72, DeliveryState::Dead)]
+            [(71, DeliveryState::Pending), (72, DeliveryState::Pending), (73, DeliveryState::Dead)]
         {
             assert_eq!(courier.attempt(created + hours.hours()).await.unwrap(), Attempt::Settled);
             assert_eq!(only(&store, subject).await.state, state, "after {hours} hours");
