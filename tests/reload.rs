@@ -34,9 +34,12 @@ async fn a_new_policy_counts_at_once_for_open_connections_too() {
     wardgate.signal("HUP");
     until_status(&client, &world.http(ALLOWED, "/fresh"), 403).await;
     assert_eq!(session.send(request(Method::GET, &url, "")).await.unwrap().status, 403, "an open tunnel");
-    let hashes: std::collections::HashSet<String> =
-        wardgate.lines().iter().map(|line| line["wardgate.policy_hash"].to_string()).collect();
-    assert_eq!(hashes.len(), 2, "the lines name the policy they were decided under");
+    eventually("the lines name the policy they were decided under", || {
+        let hashes: std::collections::HashSet<String> =
+            wardgate.lines().iter().map(|line| line["wardgate.policy_hash"].to_string()).collect();
+        hashes.len() == 2
+    })
+    .await;
 }
 
 /// Reloads with this policy file, which is wrong, and checks that nothing changes but the console log.

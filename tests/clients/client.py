@@ -73,8 +73,10 @@ def with_requests():
     same(answer.status_code, 403, "words in a compressed page")
     assert "Gambling" in answer.text and WORDS not in answer.text
     try:
-        session.get(f"{SECURE}/broken?length=1000")
-        raise AssertionError("what was cut short came as if it were whole")
+        answer = session.get(f"{SECURE}/broken?length=1000")
+        # Before version 2.32 requests hands over what came and leaves the comparison to its caller.
+        same(answer.headers["Content-Length"], "1000", "the length that was announced")
+        assert len(answer.content) < 1000, "what was cut short came as if it were whole"
     except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ConnectionError):
         pass
 
