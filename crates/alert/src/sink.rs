@@ -114,7 +114,7 @@ fn ways(config: &AlertConfig) -> Result<Vec<Way>, AlertError> {
     Ok(ways)
 }
 
-/// Gives up what waits for receivers that the configuration no longer names.
+/// Gives up what waits for receivers that the configuration no longer names; those it names now get it instead.
 async fn forget_former(store: &Store, receivers: &[Receiver]) -> Result<(), AlertError> {
     for former in store.deliveries().awaited().await? {
         if receivers.contains(&former) {
@@ -122,9 +122,13 @@ async fn forget_former(store: &Store, receivers: &[Receiver]) -> Result<(), Aler
         }
         let channel = former.channel.as_str();
         let why = "the receiver is no longer configured";
-        let deliveries = store.deliveries().bury_all(&former, Timestamp::now(), why).await?;
+        let deliveries = store.deliveries().hand_over(&former, receivers, Timestamp::now(), why).await?;
         courier::count(channel, DeliveryState::Dead, deliveries);
-        tracing::error!(channel, deliveries, "deliveries were given up: {why}");
+        if receivers.is_empty() {
+            tracing::error!(channel, deliveries, "deliveries were given up: {why}");
+        } else {
+            tracing::warn!(channel, deliveries, "deliveries go to the receivers configured now: {why}");
+        }
     }
     Ok(())
 }
@@ -278,24 +282,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_former_receiver_gets_nothing_more() {
+    async fn what_waited_for_a_former_receiver_goes_to_the_present_ones() {
         let (_directory, store) = store().await;
         let alert = crate::testing::alert("alice", "self-harm", Immediate, "2026-11-21T10:00Z", 1);
         let former =
             Receiver { channel: wardgate_store::Channel::Email, address: "gone@example.org".to_owned() };
         let mut batch = store.alerts().batch().await.unwrap();
         batch.save(&alert).await.unwrap();
+        batch.add_event(&alert, &crate::testing::seen_event()).await.unwrap();
         batch.send(&alert, &[former]).await.unwrap();
         let place = wardgate_store::LogPlace { file: String::new(), offset: 0 };
         batch.commit("tests", &place).await.unwrap();
         let server = SmtpServer::start(Behaviour::default()).await;
         let log = Log::new();
         let (sink, shutdown, _) = start(&smtp(&server, "['dsl@example.org']"), &store, &log).await;
+        eventually("the message", async || {
+            server.mails().iter().any(|mail| mail.data.contains("immediate concern"))
+        })
+        .await;
         shutdown.cancel();
         sink.stopped().await;
-        let delivery = &store.deliveries().list(Subject::Alert(alert.id)).await.unwrap()[0];
-        assert_eq!(delivery.state, DeliveryState::Dead);
-        assert_eq!(delivery.last_error.as_deref(), Some("the receiver is no longer configured"));
+        let deliveries = store.deliveries().list(Subject::Alert(alert.id)).await.unwrap();
+        let [former, present] = &deliveries[..] else { panic!("one for each") };
+        assert_eq!(former.state, DeliveryState::Dead);
+        assert_eq!(former.last_error.as_deref(), Some("the receiver is no longer configured"));
+        assert_eq!(
+            (&*present.receiver.address, present.state),
+            ("dsl@example.org", DeliveryState::Delivered)
+        );
     }
 
     #[tokio::test]

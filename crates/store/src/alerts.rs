@@ -295,7 +295,8 @@ impl AlertBatch {
         Ok(())
     }
 
-    /// Queues the alert for each receiver; one that it was queued for before gets nothing new.
+    /// Queues the alert for each receiver. One that it was queued for before gets nothing new; what was given up is
+    /// tried again.
     pub async fn send(&mut self, alert: &Alert, receivers: &[Receiver]) -> Result<(), StoreError> {
         deliveries::queue(&mut self.transaction, Subject::Alert(alert.id), receivers).await
     }

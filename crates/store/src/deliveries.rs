@@ -182,20 +182,32 @@ impl<'a> Deliveries<'a> {
         .await?)
     }
 
-    /// Gives up what waits for a receiver, or was being sent when an attempt was broken off; returns how many there
-    /// were. For a time at which nothing is sent.
-    pub async fn bury_all(self, receiver: &Receiver, now: Timestamp, error: &str) -> Result<u64, StoreError> {
-        Ok(sqlx::query(
+    /// Gives up what waits for a former receiver, or was being sent when an attempt was broken off, and queues it for
+    /// the heirs who have not had it, all or nothing; returns how many there were. For a time at which nothing is sent.
+    pub async fn hand_over(
+        self,
+        former: &Receiver,
+        heirs: &[Receiver],
+        now: Timestamp,
+        error: &str,
+    ) -> Result<u64, StoreError> {
+        let mut transaction = self.store.begin().await?;
+        let mut given_up: Vec<Delivery> = sqlx::query_as(
             "UPDATE delivery SET state = 'dead', settled_at = $3, last_error = $4
-             WHERE channel = $1 AND address = $2 AND state IN ('pending', 'sending')",
+             WHERE channel = $1 AND address = $2 AND state IN ('pending', 'sending') RETURNING *",
         )
-        .bind(receiver.channel.as_str())
-        .bind(&receiver.address)
+        .bind(former.channel.as_str())
+        .bind(&former.address)
         .bind(now.as_millisecond())
         .bind(error)
-        .execute(&self.store.pool)
-        .await?
-        .rows_affected())
+        .fetch_all(&mut *transaction)
+        .await?;
+        given_up.sort_by_key(|delivery| delivery.created_at);
+        for delivery in &given_up {
+            queue(&mut transaction, delivery.subject, heirs).await?;
+        }
+        transaction.commit().await?;
+        Ok(given_up.len() as u64)
     }
 
     /// The deliveries of an alert or digest, in the order in which they were queued.
@@ -226,7 +238,8 @@ impl<'a> Deliveries<'a> {
     }
 }
 
-/// Queues something for each receiver, to be sent at once; a receiver it was queued for before gets nothing new.
+/// Queues something for each receiver, to be sent at once. A receiver it was queued for before gets nothing new, but
+/// what was given up is tried again, under its id.
 pub(crate) async fn queue(
     connection: &mut SqliteConnection,
     subject: Subject,
@@ -238,7 +251,9 @@ pub(crate) async fn queue(
         sqlx::query(
             "INSERT INTO delivery (id, subject, subject_id, channel, address, state, attempts, created_at, next_at)
              VALUES ($1, $2, $3, $4, $5, 'pending', 0, $6, $6)
-             ON CONFLICT (subject, subject_id, channel, address) DO NOTHING",
+             ON CONFLICT (subject, subject_id, channel, address) DO UPDATE SET state = 'pending', attempts = 0,
+                created_at = excluded.created_at, next_at = excluded.next_at, settled_at = NULL
+                WHERE delivery.state = 'dead'",
         )
         .bind(DeliveryId::new().to_string())
         .bind(kind)
@@ -290,6 +305,7 @@ impl FromRow<'_, SqliteRow> for Delivery {
 mod tests {
     use jiff::ToSpan;
 
+    use super::DeliveryState::{Dead, Delivered, Pending};
     use super::*;
     use crate::Span;
     use crate::open::tests::store;
@@ -351,10 +367,33 @@ mod tests {
         let subject = queued(&store, &[gone.clone(), email("dsl@example.org")]).await;
         let deliveries = store.deliveries();
         assert_eq!(deliveries.awaited().await.unwrap().len(), 2);
-        assert_eq!(deliveries.bury_all(&gone, column::now(), "not configured").await.unwrap(), 1);
+        assert_eq!(deliveries.hand_over(&gone, &[], column::now(), "not configured").await.unwrap(), 1);
         assert_eq!(deliveries.awaited().await.unwrap(), [email("dsl@example.org")]);
         let states: Vec<_> = deliveries.list(subject).await.unwrap().iter().map(|each| each.state).collect();
         assert_eq!(states, [DeliveryState::Dead, DeliveryState::Pending]);
+    }
+
+    #[tokio::test]
+    async fn the_heirs_of_a_receiver_get_what_they_have_not_had() {
+        let (_directory, store) = store().await;
+        let [had, gone, new] = ["had@example.org", "gone@example.org", "new@example.org"].map(email);
+        let subject = queued(&store, &[had.clone(), gone.clone()]).await;
+        let deliveries = store.deliveries();
+        let now = column::now();
+        let first = deliveries.take(Channel::Email, now).await.unwrap().unwrap();
+        assert_eq!(first.receiver, had);
+        deliveries.delivered(first.id, now).await.unwrap();
+        for (name, former, heirs, expected) in [
+            ("a new address", &gone, [&had, &new], [(1, Delivered), (0, Dead), (0, Pending)]),
+            ("once more", &gone, [&had, &new], [(1, Delivered), (0, Dead), (0, Pending)]),
+            ("and back again", &new, [&had, &gone], [(1, Delivered), (0, Pending), (0, Dead)]),
+        ] {
+            let heirs = heirs.map(Receiver::clone);
+            deliveries.hand_over(former, &heirs, now, "not configured").await.unwrap();
+            let list = deliveries.list(subject).await.unwrap();
+            let states: Vec<_> = list.iter().map(|each| (each.attempts, each.state)).collect();
+            assert_eq!(states, expected, "{name}");
+        }
     }
 
     #[tokio::test]
@@ -365,7 +404,7 @@ mod tests {
         let deliveries = store.deliveries();
         deliveries.take(Channel::Email, column::now()).await.unwrap().unwrap();
         assert_eq!(deliveries.awaited().await.unwrap(), std::slice::from_ref(&gone));
-        assert_eq!(deliveries.bury_all(&gone, column::now(), "not configured").await.unwrap(), 1);
+        assert_eq!(deliveries.hand_over(&gone, &[], column::now(), "not configured").await.unwrap(), 1);
         assert_eq!(deliveries.recover(Channel::Email).await.unwrap(), 0);
         assert_eq!(deliveries.awaited().await.unwrap(), []);
     }
