@@ -277,7 +277,7 @@ pub(crate) async fn make_due(
 ) -> Result<bool, AlertError> {
     let mut queued = false;
     for span in [Span::Day, Span::Week] {
-        while let Some(period) = next_period(store, span, time_zone).await? {
+        while let Some(period) = next_period(store, span, time_zone, now).await? {
             if period.due(at) > now {
                 break;
             }
@@ -290,11 +290,17 @@ pub(crate) async fn make_due(
     Ok(queued)
 }
 
-/// The first period with alerts after the latest one that has its digest.
-async fn next_period(store: &Store, span: Span, time_zone: &TimeZone) -> Result<Option<Period>, AlertError> {
+/// The first period with alerts after the latest one that has its digest. Where none has, it begins with the latest
+/// that is over: a new database may have read months of the log.
+async fn next_period(
+    store: &Store,
+    span: Span,
+    time_zone: &TimeZone,
+    now: Timestamp,
+) -> Result<Option<Period>, AlertError> {
     let since = match store.digests().latest(span).await? {
         Some(first_day) => Period::around(span, first_day, time_zone).to(),
-        None => Timestamp::UNIX_EPOCH,
+        None => Period::last_before(span, now, time_zone).from(),
     };
     let first = store.alerts().first_since(since).await?;
     Ok(first.map(|first| Period::containing(span, first, time_zone)))
@@ -435,16 +441,35 @@ mod tests {
                 ("2026-11-30T08:00Z", false),
             ]
         );
+        let expected = [(Span::Day, "2026-11-17"), (Span::Day, "2026-11-20"), (Span::Week, "2026-11-16")];
+        assert_eq!(told(&store).await, expected.map(|(span, day)| (span, day.to_owned())));
+    }
+
+    /// The digests that are queued for the webhook.
+    async fn told(store: &Store) -> Vec<(Span, String)> {
         let mut told = Vec::new();
-        while let Some(delivery) =
-            store.deliveries().take(receivers[0].channel, Timestamp::MAX).await.unwrap()
-        {
+        while let Some(delivery) = store.deliveries().take(webhook().channel, Timestamp::MAX).await.unwrap() {
             let wardgate_store::Subject::Digest(id) = delivery.subject else { panic!("a digest") };
             let record = store.digests().find(id).await.unwrap().unwrap();
             told.push((record.span, record.first_day.to_string()));
         }
-        let expected = [(Span::Day, "2026-11-17"), (Span::Day, "2026-11-20"), (Span::Week, "2026-11-16")];
-        assert_eq!(told, expected.map(|(span, day)| (span, day.to_owned())));
+        told
+    }
+
+    #[tokio::test]
+    async fn a_new_store_tells_of_the_latest_periods_only() {
+        let (_directory, store) = store().await;
+        for day in ["2026-09-01", "2026-11-10", "2026-11-19", "2026-11-20", "2026-11-21"] {
+            keep(&store, &alert("alice", "self-harm", Daily, &format!("{day}T08:30Z"), 1)).await;
+        }
+        for (now, expected) in [
+            ("2026-11-21T09:00Z", &[(Span::Day, "2026-11-20"), (Span::Week, "2026-11-09")][..]),
+            ("2026-11-23T09:00Z", &[(Span::Day, "2026-11-21"), (Span::Week, "2026-11-16")]),
+        ] {
+            make_due(&store, &[webhook()], AT, &london(), now.parse().unwrap()).await.unwrap();
+            let expected: Vec<_> = expected.iter().map(|(span, day)| (*span, (*day).to_owned())).collect();
+            assert_eq!(told(&store).await, expected, "{now}");
+        }
     }
 
     #[tokio::test]

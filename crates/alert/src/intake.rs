@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use memchr::memmem;
 use wardgate_core::AlertLevel;
 use wardgate_journal::{Checkpoint, Follower, Line};
@@ -23,6 +23,8 @@ const BATCH_LINES: usize = 256;
 const EVENTS_PER_ALERT: u32 = 50;
 /// A place after lines of no concern is kept only this often: reading such lines again does no harm.
 const QUIET_CHECKPOINT: Duration = Duration::from_secs(60);
+/// What was noticed longer ago is kept but no message any more, as when a new database reads the whole log.
+const TOLD_WITHIN: SignedDuration = SignedDuration::from_hours(3 * 24);
 /// The key of a line that somebody should be told of.
 const CONCERNS_KEY: &[u8] = b"\"wardgate.concerns\"";
 
@@ -50,13 +52,13 @@ impl Intake {
     }
 
     /// Takes in the next lines. After an error everything since the last place kept is read again by the next call.
-    pub(crate) async fn take_in(&mut self) -> Result<Taken, AlertError> {
+    pub(crate) async fn take_in(&mut self, now: Timestamp) -> Result<Taken, AlertError> {
         let (follower, lines) = self.read().await?;
         let mut queued = false;
         if let Some(last) = lines.last() {
             let concerned: Vec<_> = lines.iter().flat_map(concerns_of).collect();
             if !concerned.is_empty() || self.kept_at.elapsed() >= QUIET_CHECKPOINT {
-                queued = self.keep(&concerned, &last.after).await?;
+                queued = self.keep(&concerned, &last.after, now).await?;
                 self.kept_at = Instant::now();
             }
         }
@@ -84,10 +86,16 @@ impl Intake {
         reading.await.map_err(|_| AlertError::Interrupted)?
     }
 
-    async fn keep(&self, concerned: &[Concerned], after: &Checkpoint) -> Result<bool, AlertError> {
+    async fn keep(
+        &self,
+        concerned: &[Concerned],
+        after: &Checkpoint,
+        now: Timestamp,
+    ) -> Result<bool, AlertError> {
         let mut batch = self.store.alerts().batch().await?;
         let mut opened = Vec::new();
         let mut queued = false;
+        let mut untold = 0;
         for each in concerned {
             if batch.knows(&each.event.event_id, &each.theme).await? {
                 continue;
@@ -98,9 +106,11 @@ impl Intake {
             if grouped.alert.exchanges <= EVENTS_PER_ALERT || grouped.urgent {
                 batch.add_event(&grouped.alert, &each.event).await?;
             }
-            if grouped.urgent {
+            if grouped.urgent && now.duration_since(each.noticed_at) <= TOLD_WITHIN {
                 batch.send(&grouped.alert, &self.receivers).await?;
                 queued = true;
+            } else if grouped.urgent {
+                untold += 1;
             }
             if grouped.opened {
                 opened.push(grouped.alert.level);
@@ -108,6 +118,12 @@ impl Intake {
         }
         batch.commit(FOLLOWER, &LogPlace { file: after.file.to_string(), offset: after.offset }).await?;
         opened.into_iter().for_each(count);
+        if untold > 0 {
+            tracing::warn!(
+                alerts = untold,
+                "immediate alerts of more than three days ago are in the records only"
+            );
+        }
         Ok(queued)
     }
 }
@@ -143,11 +159,11 @@ mod tests {
     use wardgate_store::{Channel, Subject};
 
     use super::*;
-    use crate::testing::{Log, Seen, store, webhook};
+    use crate::testing::{Log, Seen, store, time, webhook};
 
     async fn take_in_all(intake: &mut Intake) -> Taken {
         loop {
-            let taken = intake.take_in().await.unwrap();
+            let taken = intake.take_in(time(0)).await.unwrap();
             if taken.at_end {
                 return taken;
             }
@@ -179,16 +195,16 @@ mod tests {
         log.append(&Seen { at: 3, user: Some("bob"), themes: &[("gaming", Daily)] });
         log.append_text("{\"wardgate.concerns\":torn}\n");
         let mut intake = Intake::new(log.dir(), store.clone(), vec![webhook()]);
-        assert_eq!(intake.take_in().await.unwrap(), Taken { at_end: true, queued: true });
+        assert_eq!(intake.take_in(time(0)).await.unwrap(), Taken { at_end: true, queued: true });
         let expected = [("self-harm", 2, Immediate, 1), ("gaming", 1, Daily, 0), ("gaming", 1, Daily, 0)];
         assert_eq!(
             alerts(&store).await,
             expected.map(|(theme, n, level, sent)| (theme.to_owned(), n, level, sent))
         );
 
-        assert_eq!(intake.take_in().await.unwrap(), Taken { at_end: true, queued: false });
+        assert_eq!(intake.take_in(time(0)).await.unwrap(), Taken { at_end: true, queued: false });
         log.append(&Seen { at: 4, themes: &[("self-harm", Immediate)], ..Seen::default() });
-        intake.take_in().await.unwrap();
+        intake.take_in(time(0)).await.unwrap();
         assert_eq!(alerts(&store).await[0], ("self-harm".to_owned(), 3, Immediate, 1));
     }
 
@@ -207,7 +223,7 @@ mod tests {
             }
             let mut intake = Intake::new(log.dir(), opened.clone(), vec![webhook()]);
             for _ in 0..batches {
-                intake.take_in().await.unwrap();
+                intake.take_in(time(0)).await.unwrap();
             }
             drop(intake.read().await);
             drop(intake);
@@ -229,6 +245,21 @@ mod tests {
         }
         take_in_all(&mut Intake::new(log.dir(), store.clone(), vec![webhook()])).await;
         let expected = [2, 1].map(|exchanges| ("self-harm".to_owned(), exchanges, Immediate, 1));
+        assert_eq!(alerts(&store).await, expected);
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_kept_without_a_message() {
+        let (_directory, store) = store().await;
+        let log = Log::new();
+        for (at, user) in [(0, "alice"), (1, "bob")] {
+            log.append(&Seen { at, user: Some(user), ..Seen::default() });
+        }
+        let mut intake = Intake::new(log.dir(), store.clone(), vec![webhook()]);
+        // An exchange takes two seconds.
+        let taken = intake.take_in(time(3) + TOLD_WITHIN).await.unwrap();
+        assert_eq!(taken, Taken { at_end: true, queued: true });
+        let expected = [0, 1].map(|sent| ("self-harm".to_owned(), 1, Immediate, sent));
         assert_eq!(alerts(&store).await, expected);
     }
 

@@ -30,6 +30,11 @@ pub(crate) fn time(seconds: i64) -> Timestamp {
     "2026-11-21T10:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
 }
 
+/// How long ago the day of the tests is, for what tells the present by the clock.
+pub(crate) fn seconds_until_now() -> i64 {
+    Timestamp::now().duration_since(time(0)).as_secs()
+}
+
 pub(crate) fn london() -> TimeZone {
     TimeZone::get("Europe/London").unwrap()
 }
