@@ -298,7 +298,8 @@ async fn next_period(
     time_zone: &TimeZone,
     now: Timestamp,
 ) -> Result<Option<Period>, AlertError> {
-    let since = match store.digests().latest(span).await? {
+    let today = now.to_zoned(time_zone.clone()).date();
+    let since = match store.digests().latest(span, today).await? {
         Some(first_day) => Period::around(span, first_day, time_zone).to(),
         None => Period::last_before(span, now, time_zone).from(),
     };

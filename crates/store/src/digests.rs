@@ -84,13 +84,16 @@ impl<'a> Digests<'a> {
         Ok(Some(record))
     }
 
-    /// The first day of the latest digest of a span.
-    pub async fn latest(self, span: Span) -> Result<Option<Date>, StoreError> {
-        let record: Option<DigestRecord> =
-            sqlx::query_as("SELECT * FROM digest WHERE span = $1 ORDER BY first_day DESC LIMIT 1")
-                .bind(span.as_str())
-                .fetch_optional(&self.store.pool)
-                .await?;
+    /// The first day of the latest digest of a span that began on `today` or before. One of a day to come was made by
+    /// a clock that ran ahead, and says nothing about the days until then.
+    pub async fn latest(self, span: Span, today: Date) -> Result<Option<Date>, StoreError> {
+        let record: Option<DigestRecord> = sqlx::query_as(
+            "SELECT * FROM digest WHERE span = $1 AND first_day <= $2 ORDER BY first_day DESC LIMIT 1",
+        )
+        .bind(span.as_str())
+        .bind(today.to_string())
+        .fetch_optional(&self.store.pool)
+        .await?;
         Ok(record.map(|record| record.first_day))
     }
 
@@ -125,13 +128,15 @@ mod tests {
         let receivers = [Receiver { channel: Channel::Webhook, address: String::new() }];
         let day = Date::constant(2026, 11, 20);
         let digests = store.digests();
-        assert_eq!(digests.latest(Span::Day).await.unwrap(), None);
+        assert_eq!(digests.latest(Span::Day, day).await.unwrap(), None);
 
         let made = digests.make(Span::Day, day, &receivers).await.unwrap().unwrap();
         assert_eq!(digests.make(Span::Day, day, &receivers).await.unwrap(), None);
         assert!(digests.make(Span::Week, day, &[]).await.unwrap().is_some(), "another span");
 
-        assert_eq!(digests.latest(Span::Day).await.unwrap(), Some(day));
+        assert_eq!(digests.latest(Span::Day, day).await.unwrap(), Some(day));
+        let before = day.yesterday().unwrap();
+        assert_eq!(digests.latest(Span::Day, before).await.unwrap(), None, "of a day to come");
         assert_eq!(digests.find(made.id).await.unwrap(), Some(made));
         let queued = store.deliveries().list(Subject::Digest(made.id)).await.unwrap();
         assert_eq!(queued.len(), 1);
