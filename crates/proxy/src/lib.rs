@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Beside them: [`framing`](self) checks HTTP/1 messages on the wire before hyper sees them, `scan` shows text to the
-//! stages as it streams, `local` answers requests made to the proxy itself, `pages` words every refusal.
+//! stages as it streams, `upload` is a request's body on its way out, `local` answers requests made to the proxy itself, `pages` words every refusal.
 
 mod body;
 mod config;
@@ -30,6 +30,7 @@ mod scan;
 mod shared;
 mod stream;
 mod tunnel;
+mod upload;
 mod upstream;
 
 pub use config::{ProxyConfig, UpstreamConfig};

@@ -14,8 +14,9 @@ use serde::Serialize;
 use wardgate_core::{Decision, Event, Outcome, TargetError, Verdict, Wording};
 use wardgate_tls::Problem;
 
-use crate::body::{Body, ClientFailure};
+use crate::body::Body;
 use crate::framing::Violation;
+use crate::upload::ClientFailure;
 use crate::upstream::UpstreamError;
 
 /// Names the decision to programs; people find it on the page.

@@ -14,7 +14,7 @@ use wardgate_core::{
     Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
 };
 
-use crate::body::{Body, ClientFailure, Held, Length, Relay, Upload, UploadProgress, hold};
+use crate::body::{Body, Held, Length, Relay, hold};
 use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg};
@@ -26,6 +26,7 @@ use crate::pages::{self, Onward, Refusal};
 use crate::response;
 use crate::scan::{Context, Watch, stops};
 use crate::tunnel;
+use crate::upload::{ClientFailure, Upload, UploadProgress};
 use crate::upstream::UpstreamError;
 
 /// How long a request waits for room in the journal before it is turned away.

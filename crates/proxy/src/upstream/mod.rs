@@ -17,8 +17,8 @@ use tokio::net::TcpStream;
 use wardgate_core::{Scheme, Target};
 use wardgate_tls::{OriginTls, Problem, RootsError};
 
-use crate::body::{ClientFailure, Upload, UploadProgress};
 use crate::config::{UpstreamConfig, seconds};
+use crate::upload::{ClientFailure, Upload, UploadProgress};
 use dial::Dialer;
 use pool::{Lease, Pool};
 

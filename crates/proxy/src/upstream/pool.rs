@@ -14,7 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use wardgate_core::Target;
 
 use super::UpstreamError;
-use crate::body::Upload;
+use crate::upload::Upload;
 
 /// Idle HTTP/1.1 connections kept for one origin.
 const MAX_IDLE_PER_ORIGIN: usize = 32;

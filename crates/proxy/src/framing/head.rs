@@ -1,0 +1,207 @@
+//! The head of a request: where it ends, whether it can be read in only one way, and what follows it (RFC 9112,
+//! sections 2.2, 3, 5 and 6.3).
+
+use memchr::memchr;
+
+use super::chunks::Chunk;
+use super::{State, Violation};
+
+/// More header fields than this are refused. hyper is given one more, so that this limit speaks first.
+pub(crate) const MAX_FIELDS: usize = 128;
+/// The longest body: what still fits into a signed number, as other programs count.
+const MAX_LENGTH: u64 = i64::MAX as u64;
+
+const fn bad(reason: &'static str) -> Violation {
+    Violation { status: 400, reason }
+}
+
+/// Finds the end of a head, line by line from `searched` (always the start of a line); a line feed without a
+/// carriage return is a violation at once, so that it cannot make anybody wait.
+pub(super) fn find_head(raw: &[u8], searched: &mut usize, limit: usize) -> Result<Option<usize>, Violation> {
+    const TOO_LARGE: Violation = Violation { status: 431, reason: "the request's head is too large" };
+    while let Some(length) = memchr(b'\n', &raw[*searched..]) {
+        let line_end = *searched + length;
+        if length == 0 || raw[line_end - 1] != b'\r' {
+            return Err(bad("a line of the head does not end in CR LF"));
+        }
+        if line_end + 1 > limit {
+            return Err(TOO_LARGE);
+        }
+        *searched = line_end + 1;
+        if length == 1 {
+            return Ok(Some(line_end + 1));
+        }
+    }
+    if raw.len() > limit { Err(TOO_LARGE) } else { Ok(None) }
+}
+
+/// Checks a whole head, its empty line included, and says what follows it.
+pub(super) fn check_head(head: &[u8]) -> Result<State, Violation> {
+    let text = &head[..head.len() - 2];
+    let line_end = memchr(b'\n', text).ok_or(bad("the request line is empty"))?;
+    let line = check_request_line(&text[..line_end - 1])?;
+    let mut fields = Fields::default();
+    let mut rest = &text[line_end + 1..];
+    while !rest.is_empty() {
+        let end = memchr(b'\n', rest).ok_or(bad("a field line does not end"))?;
+        fields.add(&rest[..end - 1])?;
+        rest = &rest[end + 1..];
+    }
+    fields.next_state(&line)
+}
+
+struct RequestLine {
+    connect: bool,
+    get: bool,
+    http_1_1: bool,
+}
+
+fn check_request_line(line: &[u8]) -> Result<RequestLine, Violation> {
+    let mut words = line.split(|byte| *byte == b' ');
+    let (Some(method), Some(target), Some(version), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
+        return Err(bad("the request line is not a method, a target and a version"));
+    };
+    if method.is_empty() || !method.iter().copied().all(is_token) {
+        return Err(bad("the method is not a token"));
+    }
+    if target.is_empty() || target.iter().any(|byte| *byte <= b' ' || *byte == 0x7f || *byte == b'#') {
+        return Err(bad("the target holds a character that must be encoded"));
+    }
+    if http::Uri::try_from(target).is_err() {
+        return Err(bad("the target cannot be understood"));
+    }
+    let http_1_1 = match version {
+        b"HTTP/1.1" => true,
+        b"HTTP/1.0" => false,
+        [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+            if major.is_ascii_digit() && minor.is_ascii_digit() =>
+        {
+            return Err(Violation { status: 505, reason: "only HTTP/1.0 and HTTP/1.1 are spoken here" });
+        }
+        _ => return Err(bad("the HTTP version is malformed")),
+    };
+    Ok(RequestLine { connect: method == b"CONNECT", get: method == b"GET", http_1_1 })
+}
+
+/// The fields of a head that say where the message ends.
+#[derive(Default)]
+struct Fields {
+    count: usize,
+    hosts: u32,
+    length: Option<u64>,
+    chunked: bool,
+    upgrade: Upgrade,
+    connection_upgrade: bool,
+}
+
+/// What the `Upgrade` fields of a head ask for.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Upgrade {
+    #[default]
+    Nothing,
+    /// One protocol that is served.
+    One,
+    /// HTTP/2 in clear, or several at once: the field is ignored, as RFC 9110, section 7.8, allows.
+    Ignored,
+}
+
+impl Fields {
+    fn add(&mut self, line: &[u8]) -> Result<(), Violation> {
+        self.count += 1;
+        if self.count > MAX_FIELDS {
+            return Err(Violation { status: 431, reason: "the request has too many header fields" });
+        }
+        if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
+            return Err(bad("a header field is folded over lines"));
+        }
+        let colon = memchr(b':', line).ok_or(bad("a header field has no colon"))?;
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if name.is_empty() || !name.iter().copied().all(is_token) {
+            return Err(bad("a header field's name is malformed"));
+        }
+        if value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
+            return Err(bad("a header field's value holds a control character"));
+        }
+        match name.len() {
+            4 if name.eq_ignore_ascii_case(b"host") => self.hosts += 1,
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.add_length(value.trim_ascii())?,
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.add_coding(value.trim_ascii())?,
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                let value = value.trim_ascii();
+                let single = !value.is_empty() && value.iter().all(|byte| is_token(*byte) || *byte == b'/');
+                let served = single && !value.eq_ignore_ascii_case(b"h2c");
+                self.upgrade = match self.upgrade {
+                    Upgrade::Nothing if served => Upgrade::One,
+                    _ => Upgrade::Ignored,
+                };
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                let mut options = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                self.connection_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn add_length(&mut self, value: &[u8]) -> Result<(), Violation> {
+        if self.length.is_some() {
+            return Err(bad("the request has more than one Content-Length"));
+        }
+        let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|text| text.parse().ok());
+        let length = length.filter(|length| *length <= MAX_LENGTH);
+        self.length = Some(length.ok_or(bad("the Content-Length is not a number that can be served"))?);
+        Ok(())
+    }
+
+    fn add_coding(&mut self, value: &[u8]) -> Result<(), Violation> {
+        if self.chunked {
+            return Err(bad("the request has more than one Transfer-Encoding"));
+        }
+        if !value.eq_ignore_ascii_case(b"chunked") {
+            let names_chunked = value.to_ascii_lowercase().windows(7).any(|window| window == b"chunked");
+            return Err(if names_chunked || value.is_empty() || !value.iter().copied().all(is_token) {
+                bad("the Transfer-Encoding is not understood")
+            } else {
+                Violation { status: 501, reason: "the only Transfer-Encoding served is chunked" }
+            });
+        }
+        self.chunked = true;
+        Ok(())
+    }
+
+    fn next_state(&self, line: &RequestLine) -> Result<State, Violation> {
+        if self.hosts > 1 {
+            return Err(bad("the request has more than one Host"));
+        }
+        if self.hosts == 0 && line.http_1_1 {
+            return Err(bad("the request has no Host"));
+        }
+        if self.chunked && self.length.is_some() {
+            return Err(bad("the request has both a Transfer-Encoding and a Content-Length"));
+        }
+        if self.chunked && !line.http_1_1 {
+            return Err(bad("HTTP/1.0 has no Transfer-Encoding"));
+        }
+        let has_body = self.chunked || self.length.is_some_and(|length| length > 0);
+        if line.connect {
+            return if has_body { Err(bad("CONNECT has no body")) } else { Ok(State::Opaque) };
+        }
+        if line.get && line.http_1_1 && self.upgrade == Upgrade::One && self.connection_upgrade && !has_body {
+            return Ok(State::Opaque);
+        }
+        Ok(match self.length {
+            _ if self.chunked => State::Chunked(Chunk::Size { value: 0, digits: 0 }),
+            Some(length) if length > 0 => State::Length(length),
+            _ => State::Head,
+        })
+    }
+}
+
+/// RFC 9110, section 5.6.2.
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

@@ -1,0 +1,151 @@
+//! What passes, what is refused, and that the borders of reads make no difference.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+fn limits() -> Limits {
+    let second = Duration::from_secs(1);
+    Limits { head_bytes: 1024, head_time: second, idle_time: second, stall_time: second }
+}
+
+/// What hyper would read of these bytes, sent in pieces of `step`, and the violation of the first request.
+async fn read(bytes: &[u8], step: usize) -> (io::Result<Vec<u8>>, Option<Violation>) {
+    let (mut client, server) = tokio::io::duplex(1 << 16);
+    let mut framed = Framed::new(server, limits());
+    let framing = framed.framing();
+    for piece in bytes.chunks(step) {
+        client.write_all(piece).await.unwrap();
+    }
+    client.shutdown().await.unwrap();
+    let mut got = Vec::new();
+    let mut buffer = [0u8; 64];
+    let result = loop {
+        let reading = tokio::time::timeout(Duration::from_millis(20), framed.read(&mut buffer));
+        match reading.await {
+            Ok(Ok(0)) | Err(_) => break Ok(got),
+            Ok(Ok(count)) => got.extend_from_slice(&buffer[..count]),
+            Ok(Err(error)) => break Err(error),
+        }
+    };
+    (result, framing.violation(0))
+}
+
+#[tokio::test]
+async fn sound_messages_pass_unchanged() {
+    for (name, bytes) in [
+        ("plain", "GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\n\r\n"),
+        ("pipelined", "GET / HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("HTTP/1.0 without host", "GET http://a.example/ HTTP/1.0\r\n\r\n"),
+        ("length", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"),
+        (
+            "length, then another",
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhiGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ),
+        (
+            "chunked with trailers, then another",
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0A\r\n0123456789\r\n\
+             0\r\nX-Sum: 1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        ),
+        ("tunnel", "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n\x16\x03\nanything\r\n\n"),
+        (
+            "upgrade",
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n\n\nframes",
+        ),
+    ] {
+        for step in [1, 3, 7, 1000] {
+            let (got, violation) = read(bytes.as_bytes(), step).await;
+            assert_eq!(violation, None, "{name}, pieces of {step}");
+            assert_eq!(String::from_utf8(got.unwrap()).unwrap(), bytes, "{name}, pieces of {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unsound_heads_never_reach_the_parser() {
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(2000));
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X:\r\n".repeat(130));
+    for (name, status, bytes) in [
+        ("bare line feed", 400, "GET / HTTP/1.1\nHost: a\n\n"),
+        ("bare line feed in fields", 400, "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"),
+        ("bare carriage return", 400, "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n"),
+        ("carriage return in the request line", 400, "GET /\rX HTTP/1.1\r\nHost: a\r\n\r\n"),
+        ("folded field", 400, "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n"),
+        ("space before colon", 400, "GET / HTTP/1.1\r\nHost : a\r\n\r\n"),
+        (
+            "a length beyond all use",
+            400,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 18446744073709551615\r\n\r\n",
+        ),
+        ("NUL", 400, "GET / HTTP/1.1\r\nHost: a\r\nX: b\0\r\n\r\n"),
+        ("two lengths", 400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n"),
+        ("length list", 400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1, 1\r\n\r\n"),
+        ("signed length", 400, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\n"),
+        (
+            "length and chunked",
+            400,
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (
+            "chunked and length",
+            400,
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+        ),
+        ("coding list", 400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"),
+        ("odd coding", 400, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n"),
+        ("other coding", 501, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n"),
+        ("HTTP/1.0 chunked", 400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ("no host", 400, "GET / HTTP/1.1\r\n\r\n"),
+        ("two hosts", 400, "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+        ("HTTP/0.9", 400, "GET /\r\n\r\n"),
+        ("HTTP/2 preface", 505, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        ("connect with a body", 400, "CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\nContent-Length: 3\r\n\r\nabc"),
+        ("large head", 431, &long),
+        ("many fields", 431, &many),
+    ] {
+        for step in [1, 5, 4096] {
+            let (got, violation) = read(bytes.as_bytes(), step).await;
+            assert_eq!(violation.map(|violation| violation.status), Some(status), "{name}, pieces of {step}");
+            assert_eq!(got.unwrap(), STAND_IN, "{name}, pieces of {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unsound_chunks_are_errors() {
+    for (name, body) in [
+        ("no size", "\r\nabc\r\n"),
+        ("size with sign", "+3\r\nabc\r\n"),
+        ("size with prefix", "0x3\r\nabc\r\n"),
+        ("extension", "3;a=b\r\nabc\r\n"),
+        ("bare line feed", "3\nabc\r\n"),
+        ("data too long", "3\r\nabcd\r\n"),
+        ("huge size", "fffffffffffffffff\r\n"),
+        ("bad trailer", "0\r\n: x\r\n\r\n"),
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        for step in [1, 4096] {
+            let (got, _) = read(request.as_bytes(), step).await;
+            assert_eq!(got.unwrap_err().kind(), io::ErrorKind::InvalidData, "{name}, pieces of {step}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_end_is_refused_in_time() {
+    let (mut client, server) = tokio::io::duplex(64);
+    let mut framed = Framed::new(server, limits());
+    let framing = framed.framing();
+    client.write_all(b"GET / HT").await.unwrap();
+    let mut buffer = [0u8; 256];
+    let count = framed.read(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..count], STAND_IN);
+    assert_eq!(framing.violation(0).map(|violation| violation.status), Some(408));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends() {
+    let (_client, server) = tokio::io::duplex(64);
+    let mut framed = Framed::new(server, limits());
+    assert_eq!(framed.read(&mut [0u8; 16]).await.unwrap(), 0);
+}
