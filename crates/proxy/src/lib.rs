@@ -10,8 +10,9 @@
 //!                                                +- refuse (pages) -------------------------+
 //! ```
 //!
-//! Beside them: [`framing`](self) checks HTTP/1 messages on the wire before hyper sees them, `scan` shows text to the
-//! stages as it streams, `upload` is a request's body on its way out, `local` answers requests made to the proxy itself, `pages` words every refusal.
+//! Beside them: `framing` checks HTTP/1 messages on the wire before hyper sees them, `scan` shows text to the stages as
+//! it streams, `upload` is a request's body on its way out, `local` answers requests made to the proxy itself, `pages`
+//! words every refusal.
 
 mod body;
 mod config;
