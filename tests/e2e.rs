@@ -21,6 +21,7 @@ mod malformed;
 mod own_port;
 mod reload;
 mod scripts;
+mod seams;
 mod shutdown;
 mod start;
 mod streams;
