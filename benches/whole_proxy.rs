@@ -100,15 +100,18 @@ impl Connections {
 }
 
 /// The tests' policy, with a group for each way.
+/// A site under the shipped policy, with two groups more.
 fn site(pki: &Pki) -> Site {
     let mut site = Site::new(pki);
-    site.append(
-        "groups.toml",
-        &format!(
-            "[[group]]\nname = \"unscanned\"\naddresses = [\"{UNSCANNED}\"]\nsettings = {{ scan = false }}\n\
-             [[group]]\nname = \"tunnelled\"\naddresses = [\"{TUNNELLED}\"]\nsettings = {{ intercept = false }}"
-        ),
+    let policy = site.path("shipped");
+    wardgate_policy::write_embedded(&policy).unwrap();
+    let groups = std::fs::read_to_string(policy.join("groups.toml")).unwrap();
+    let more = format!(
+        "[[group]]\nname = \"unscanned\"\naddresses = [\"{UNSCANNED}\"]\nsettings = {{ scan = false }}\n\
+         [[group]]\nname = \"tunnelled\"\naddresses = [\"{TUNNELLED}\"]\nsettings = {{ intercept = false }}"
     );
+    std::fs::write(policy.join("groups.toml"), format!("{groups}\n{more}\n")).unwrap();
+    site.set("policy", "dir", policy.to_str().unwrap());
     site.set("proxy", "max_connections_per_client", 100_000);
     site
 }
