@@ -13,14 +13,13 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use wardgate_core::{Decision, Event, EventGuard, Fault, Finding, Outcome};
 
 use crate::framing::Framing;
 use crate::scan::{Watch, stops};
 use crate::upload::UploadProgress;
-use crate::upstream::Flight;
+use crate::upstream::Source;
 
 /// The most raw bytes that are held, whatever they decode to.
 const MAX_HELD: usize = 1024 * 1024;
@@ -68,7 +67,7 @@ pub(crate) struct Held {
 
 /// Reads and scans up to `limit` bytes of text before anything is passed on. Stops at a decision to block, at the
 /// end of the body, at the limits, or when the body makes people wait.
-pub(crate) async fn hold(body: &mut Incoming, watch: &mut Watch, limit: usize) -> Result<Held, BodyError> {
+pub(crate) async fn hold(body: &mut Source, watch: &mut Watch, limit: usize) -> Result<Held, BodyError> {
     let mut held = Held::default();
     if watch.fault().is_some() {
         held.decision = Some(watch.verdict());
@@ -113,26 +112,20 @@ pub(crate) async fn hold(body: &mut Incoming, watch: &mut Watch, limit: usize) -
 /// A body on its way through: first what was held, then the rest as it comes, scanned chunk by chunk.
 pub(crate) struct Relay {
     held: Held,
-    rest: Option<Incoming>,
+    rest: Option<Source>,
     watch: Option<Watch>,
     /// The newest decision that does not stop the body, until somebody records it.
     decision: Option<Decision>,
     idle: Duration,
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
-    _flight: Option<Flight>,
 }
 
 impl Relay {
     /// Relays `rest` behind what was held of it. `watch` looks at what is still to come.
-    pub(crate) fn new(held: Held, rest: Incoming, watch: Option<Watch>, idle: Duration) -> Self {
+    pub(crate) fn new(held: Held, rest: Source, watch: Option<Watch>, idle: Duration) -> Self {
         let rest = if held.ended { None } else { Some(rest) };
-        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false, _flight: None }
-    }
-
-    /// Keeps the place on the origin's connection until the body is done.
-    pub(crate) fn aboard(self, flight: Option<Flight>) -> Self {
-        Self { _flight: flight, ..self }
+        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false }
     }
 
     /// What was found in the body, decided on it, and went wrong in looking at it, since this was last asked.

@@ -27,7 +27,7 @@ use crate::response;
 use crate::scan::{Context, Watch, stops};
 use crate::tunnel;
 use crate::upload::{ClientFailure, Upload, UploadProgress};
-use crate::upstream::UpstreamError;
+use crate::upstream::{Source, UpstreamError};
 
 /// How long a request waits for room in the journal before it is turned away.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -79,7 +79,7 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Respo
 impl Exchange {
     async fn serve(mut self, mut request: Request<Incoming>) -> Response<Body> {
         let is_connect = request.method() == Method::CONNECT;
-        self.event.method = Cow::Owned(request.method().as_str().to_owned());
+        self.event.method = method_name(request.method());
         self.event.protocol = protocol(request.version());
         self.event.purpose = purpose(request.headers());
         match self.understand(&mut request).await {
@@ -277,12 +277,13 @@ impl Known {
     async fn upload(
         &mut self,
         onward: &mut Request<()>,
-        mut body: Incoming,
+        body: Incoming,
         findings: &Arc<[Finding]>,
     ) -> Result<(Upload, Arc<UploadProgress>), Refusal> {
         if body.is_end_stream() {
             return Ok(Upload::empty());
         }
+        let mut body = Source::from(body);
         let headers = onward.headers_mut();
         let coding = codings(headers);
         let watch = if self.settings().scan {
@@ -347,7 +348,7 @@ impl Known {
             Err(error) => return self.refuse(Refusal::Upstream(error)),
         };
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let relayed = response::relay(&mut self, answer, &findings).await;
+            let relayed = response::relay(&mut self, answer.map(Source::from), &findings).await;
             return match relayed {
                 Ok(response) => self.exchange.deliver(response),
                 Err(refusal) => self.refuse(refusal),
@@ -496,6 +497,14 @@ fn ask_for_upgrade(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
 /// A field's value where it is there and is text.
 pub(crate) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A method's name, without a copy for those that everybody uses.
+fn method_name(method: &Method) -> Cow<'static, str> {
+    const COMMON: [&str; 7] = ["GET", "POST", "CONNECT", "HEAD", "OPTIONS", "PUT", "DELETE"];
+    let name = method.as_str();
+    let common = COMMON.into_iter().find(|common| *common == name);
+    common.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }
 
 fn protocol(version: Version) -> &'static str {

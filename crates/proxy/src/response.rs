@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::header::{ALT_SVC, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Response, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use wardgate_core::{Finding, TextKind};
 
 use crate::body::{Body, BodyError, Held, Relay, hold};
@@ -13,12 +13,12 @@ use crate::headers::{add_via, codings, media_type, remove_hop_by_hop};
 use crate::pages::Refusal;
 use crate::request::Known;
 use crate::scan::Watch;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Source, UpstreamError};
 
 /// Turns an origin's answer into the client's, or into a refusal where its first text says so.
 pub(crate) async fn relay(
     known: &mut Known,
-    answer: Response<Incoming>,
+    answer: Response<Source>,
     findings: &Arc<[Finding]>,
 ) -> Result<Response<Body>, Refusal> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
@@ -32,7 +32,6 @@ pub(crate) async fn relay(
     add_via(&mut head.headers, head.version);
     head.headers.remove(ALT_SVC); // it would lead the browser to QUIC, past this proxy
     head.version = Version::HTTP_11;
-    let flight = head.extensions.remove();
     let media_type = media_type(&head.headers);
     known.exchange.event.mime = media_type.map(essence);
     let live = wardgate_text::is_live(media_type);
@@ -45,10 +44,7 @@ pub(crate) async fn relay(
         None
     };
     let Some(mut watch) = watch else {
-        return Ok(Response::from_parts(
-            head,
-            Body::relay(Relay::new(Held::default(), body, None, idle).aboard(flight)),
-        ));
+        return Ok(Response::from_parts(head, Body::relay(Relay::new(Held::default(), body, None, idle))));
     };
     let limit = if live { 0 } else { known.hold_limit() };
     let held = if limit == 0 && watch.fault().is_none() {
@@ -64,7 +60,7 @@ pub(crate) async fn relay(
             return Err(refusal);
         }
     }
-    Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle).aboard(flight))))
+    Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle))))
 }
 
 /// An answer that broke off before any of it was passed on can still be replaced by a page.

@@ -2,7 +2,9 @@
 //! wrong and whose fault it was.
 
 mod dial;
+mod line;
 mod pool;
+mod source;
 
 use std::io;
 use std::sync::Arc;
@@ -20,9 +22,11 @@ use wardgate_tls::{OriginTls, Problem, RootsError};
 use crate::config::{UpstreamConfig, seconds};
 use crate::upload::{ClientFailure, Upload, UploadProgress};
 use dial::Dialer;
+use line::Wire;
 use pool::{Lease, Pool};
 
-pub(crate) use pool::{Flight, OwnOrigins};
+pub(crate) use pool::OwnOrigins;
+pub(crate) use source::Source;
 
 /// How often a request is tried again on another connection when a reused one turns out to be closed.
 const MAX_RETRIES: usize = 3;
@@ -138,7 +142,7 @@ impl Upstream {
         mut request: Request<Upload>,
         progress: &Arc<UploadProgress>,
         own: &OwnOrigins,
-    ) -> Result<Response<Incoming>, UpstreamError> {
+    ) -> Result<Response<Source>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
         let repeatable = request.method().is_idempotent() && request.body().is_empty();
         let logs_in = pool::names_connection_login(request.headers(), AUTHORIZATION);
@@ -150,11 +154,10 @@ impl Upstream {
                 Ok(answer) => {
                     let logs_in = logs_in || pool::names_connection_login(answer.headers(), WWW_AUTHENTICATE);
                     if logs_in {
-                        lease.keep(own)
-                    } else {
-                        lease.give_back(&self.pool, own)
+                        lease.keep(own);
+                        return Ok(answer.map(Source::from));
                     }
-                    return Ok(answer);
+                    return Ok(answer.map(|body| lease.carry(body, &self.pool, own)));
                 }
                 Err(mut error) => {
                     let unsent = error.take_message();
@@ -178,6 +181,7 @@ impl Upstream {
     ) -> Result<Response<Incoming>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
         let mut lease = self.connected(self.open(target, true)).await?;
+        lease.set_free();
         address(&mut request, target, path.as_ref(), false, progress);
         let sent = self.exchange(&mut lease, request, progress).await?;
         sent.map_err(|error| classify(error.error(), progress))
@@ -237,12 +241,13 @@ impl Upstream {
     async fn open(&self, target: &Target, http1_only: bool) -> Result<Lease, UpstreamError> {
         let stream = self.dialer.dial(target).await?;
         match target.scheme() {
-            Scheme::Http => pool::http1(target, stream).await,
+            Scheme::Http => pool::http1(target, Wire::Left(stream)).await,
             Scheme::Https => {
                 let config = if http1_only { &self.tls.http1 } else { &self.tls.any };
                 let stream = dial::tls(stream, target, Arc::clone(config)).await?;
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                if http2 { pool::http2(target, stream).await } else { pool::http1(target, stream).await }
+                let wire = Wire::Right(stream);
+                if http2 { pool::http2(target, wire).await } else { pool::http1(target, wire).await }
             }
         }
     }

@@ -9,11 +9,12 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedMutexGuard;
 use wardgate_core::Target;
 
 use super::UpstreamError;
+use super::line::{Line, Wire};
+use super::source::{Carrier, Source};
 use crate::upload::Upload;
 
 /// Idle HTTP/1.1 connections kept for one origin.
@@ -44,7 +45,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Origin {
-    idle: Vec<(http1::SendRequest<Upload>, Instant)>,
+    idle: Vec<(Line, Instant)>,
     shared: Vec<Shared>,
     /// Held while connecting, so that requests which arrive together share one HTTP/2 connection. HTTP/1.1 origins
     /// are known after the first connection and are not made to wait.
@@ -79,6 +80,20 @@ impl Origin {
         let free = self.shared.iter_mut().min_by_key(|shared| shared.flights.count())?;
         (many || free.flights.count() < BUSY_STREAMS).then_some(free)
     }
+
+    /// The HTTP/1.1 connection used last of those that can be used now. What was closed meanwhile is dropped.
+    fn ready(&mut self) -> Option<Line> {
+        for place in (0..self.idle.len()).rev() {
+            let (line, _) = &mut self.idle[place];
+            if line.is_ready() {
+                return Some(self.idle.swap_remove(place).0);
+            }
+            if line.is_closed() {
+                self.idle.swap_remove(place);
+            }
+        }
+        None
+    }
 }
 
 impl Pool {
@@ -105,10 +120,8 @@ impl Pool {
             let sender = Sender::Http2(shared.sender.clone(), shared.flights.clone());
             return Some(Lease::new(target, sender, true));
         }
-        origin.idle.retain(|(sender, _)| !sender.is_closed());
-        let ready = origin.idle.iter().rposition(|(sender, _)| sender.is_ready())?;
-        let (sender, _) = origin.idle.swap_remove(ready);
-        Some(Lease::new(target, Sender::Http1(sender), true))
+        let line = origin.ready()?;
+        Some(Lease::new(target, Sender::Http1(line), true))
     }
 
     /// Waits for the turn to open a connection; nothing to wait for where the origin speaks HTTP/1.1.
@@ -127,8 +140,9 @@ impl Pool {
     fn sweep(&self) {
         let limit = self.keep_alive;
         self.origins().retain(|_, origin| {
-            origin.idle.retain(|(sender, since)| {
-                !sender.is_closed() && (since.elapsed() < limit || !sender.is_ready())
+            origin.idle.retain_mut(|(line, since)| {
+                let may_go = line.is_ready() && since.elapsed() >= limit;
+                !may_go && !line.is_closed()
             });
             origin.shared.retain(|shared| {
                 !shared.sender.is_closed() && (shared.used.elapsed() < limit || shared.flights.count() > 0)
@@ -136,6 +150,20 @@ impl Pool {
             let in_use = Arc::strong_count(&origin.connecting) > 1;
             in_use || !origin.idle.is_empty() || !origin.shared.is_empty()
         });
+    }
+
+    fn give_back(&self, key: Key, line: Line) {
+        if line.is_closed() {
+            return;
+        }
+        let mut origins = self.origins();
+        let origin = match origins.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Origin { speaks_http1: true, ..Origin::default() }),
+        };
+        if origin.idle.len() < MAX_IDLE_PER_ORIGIN {
+            origin.idle.push((line, Instant::now()));
+        }
     }
 
     fn origins(&self) -> MutexGuard<'_, HashMap<Key, Origin>> {
@@ -150,7 +178,7 @@ fn key(target: &Target) -> &str {
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Upload>),
+    Http1(Line),
     Http2(http2::SendRequest<Upload>, Flight),
 }
 
@@ -182,12 +210,15 @@ impl Lease {
         request: Request<Upload>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
         match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender, flight) => {
-                let mut answer = sender.try_send_request(request).await?;
-                answer.extensions_mut().insert(flight.clone());
-                Ok(answer)
-            }
+            Sender::Http1(line) => line.send(request).await,
+            Sender::Http2(sender, _) => sender.try_send_request(request).await,
+        }
+    }
+
+    /// Lets the connection run by itself from now on, whether or not anybody waits for its answer.
+    pub(super) fn set_free(&mut self) {
+        if let Sender::Http1(line) = &mut self.sender {
+            line.set_free();
         }
     }
 
@@ -206,27 +237,45 @@ impl Lease {
 
     /// Keeps an HTTP/1.1 connection for this client alone: the origin knows it by its connection.
     pub(super) fn keep(self, own: &OwnOrigins) {
-        if let Sender::Http1(sender) = self.sender {
-            own.keep(self.key, sender);
+        if let Sender::Http1(mut line) = self.sender {
+            line.set_free();
+            own.keep(self.key, line);
         }
     }
 
-    /// Returns an HTTP/1.1 connection; it is ready for the next request once the answer's body has been read.
-    pub(super) fn give_back(self, pool: &Pool, own: &OwnOrigins) {
+    /// What carries the answer's body. A connection that runs by itself is given back at once, and is ready for the
+    /// next request when the body has been read; the body brings back any other.
+    pub(super) fn carry(self, body: Incoming, pool: &Arc<Pool>, own: &OwnOrigins) -> Source {
         if self.own {
-            return self.keep(own);
+            self.keep(own);
+            return Source::from(body);
         }
-        let Sender::Http1(sender) = self.sender else { return };
-        if sender.is_closed() {
-            return;
+        match self.sender {
+            Sender::Http2(_, flight) => Source::new(body, Carrier::Http2(flight)),
+            Sender::Http1(line) if line.is_free() => {
+                pool.give_back(self.key, line);
+                Source::from(body)
+            }
+            Sender::Http1(line) => Source::new(
+                body,
+                Carrier::Http1(Box::new(Return { line, key: self.key, pool: Arc::clone(pool) })),
+            ),
         }
-        let mut origins = pool.origins();
-        let origin = match origins.entry(self.key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Origin { speaks_http1: true, ..Origin::default() }),
-        };
-        if origin.idle.len() < MAX_IDLE_PER_ORIGIN {
-            origin.idle.push((sender, Instant::now()));
+    }
+}
+
+/// A connection that comes back once an answer has been received over it.
+pub(crate) struct Return {
+    pub(super) line: Line,
+    key: Key,
+    pool: Arc<Pool>,
+}
+
+impl Return {
+    /// Gives the connection back, unless it ended with the answer.
+    pub(super) fn give_back(mut self) {
+        if self.line.is_ready() {
+            self.pool.give_back(self.key, self.line);
         }
     }
 }
@@ -234,23 +283,23 @@ impl Lease {
 /// Connections to origins that log in a connection rather than a request (NTLM, Negotiate): what is sent on them is
 /// done in that person's name, so each belongs to one client connection and ends with it.
 #[derive(Default)]
-pub(crate) struct OwnOrigins(Mutex<Vec<(Key, http1::SendRequest<Upload>)>>);
+pub(crate) struct OwnOrigins(Mutex<Vec<(Key, Line)>>);
 
 impl OwnOrigins {
     pub(super) fn take(&self, target: &Target) -> Option<Lease> {
         let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        own.retain(|(_, sender)| !sender.is_closed());
-        let place = own.iter().position(|(known, sender)| **known == *key(target) && sender.is_ready())?;
-        let (_, sender) = own.swap_remove(place);
-        Some(Lease { own: true, ..Lease::new(target, Sender::Http1(sender), true) })
+        own.retain(|(_, line)| !line.is_closed());
+        let place = own.iter_mut().position(|(known, line)| **known == *key(target) && line.is_ready())?;
+        let (_, line) = own.swap_remove(place);
+        Some(Lease { own: true, ..Lease::new(target, Sender::Http1(line), true) })
     }
 
-    fn keep(&self, key: Key, sender: http1::SendRequest<Upload>) {
+    fn keep(&self, key: Key, line: Line) {
         let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if own.len() >= MAX_OWN {
             own.remove(0);
         }
-        own.push((key, sender));
+        own.push((key, line));
     }
 }
 
@@ -263,32 +312,25 @@ pub(super) fn names_connection_login(headers: &HeaderMap, name: HeaderName) -> b
 }
 
 /// Speaks HTTP/1.1 over a new connection.
-pub(super) async fn http1<I>(target: &Target, stream: I) -> Result<Lease, UpstreamError>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+pub(super) async fn http1(target: &Target, wire: Wire) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(|_| UpstreamError::Closed)?;
-    tokio::spawn(connection.with_upgrades());
-    Ok(Lease::new(target, Sender::Http1(sender), false))
+    Ok(Lease::new(target, Sender::Http1(Line::new(sender, connection)), false))
 }
 
 /// Speaks HTTP/2 over a new connection.
-pub(super) async fn http2<I>(target: &Target, stream: I) -> Result<Lease, UpstreamError>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+pub(super) async fn http2(target: &Target, wire: Wire) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(PING_AFTER)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(|_| UpstreamError::Closed)?;
     tokio::spawn(connection);
