@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Longest host name that DNS can carry (RFC 1035, section 2.3.4), without the trailing dot.
 const MAX_HOST_LEN: usize = 253;
@@ -58,11 +59,14 @@ impl Host {
         }
     }
 
+    /// Whether a text is a canonical name as it stands. A name with an IDNA label may be canonical all the same:
+    /// only [`Host::parse`] can tell.
+    pub fn is_canonical_name(text: &str) -> bool {
+        is_plain_name(text) && !text.bytes().any(|byte| byte.is_ascii_uppercase()) && is_sound_name(text)
+    }
+
     fn name(name: String) -> Result<Self, TargetError> {
-        let sound = !name.is_empty()
-            && name.len() <= MAX_HOST_LEN
-            && name.split('.').all(|label| !label.is_empty() && label.len() <= 63);
-        if sound { Ok(Self::Name(name.into())) } else { Err(TargetError::Host) }
+        if is_sound_name(&name) { Ok(Self::Name(name.into())) } else { Err(TargetError::Host) }
     }
 
     /// The name, or nothing where the host is an address.
@@ -98,6 +102,11 @@ impl fmt::Display for Host {
 /// An IPv4 address in IPv6 clothing is the IPv4 address: one host, one spelling.
 fn unmapped(address: Ipv6Addr) -> IpAddr {
     address.to_ipv4_mapped().map_or(IpAddr::V6(address), |v4: Ipv4Addr| IpAddr::V4(v4))
+}
+
+/// Whether a name's labels are as long as DNS allows.
+fn is_sound_name(name: &str) -> bool {
+    name.len() <= MAX_HOST_LEN && name.split('.').all(|label| !label.is_empty() && label.len() <= 63)
 }
 
 /// Letters, digits, hyphens, underscores and dots, not ending in a label that could be a number: the names that
@@ -136,8 +145,12 @@ pub enum TargetError {
 /// The target of a request, canonical: see [`Host::parse`] for the host; in the path, percent-encoded unreserved
 /// characters are decoded, other escapes are in upper case, dot segments are resolved (RFC 3986, section 6.2.2).
 /// The query is kept as sent. The proxy forwards the bytes it received; this form is for comparing and recording.
+/// Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct Target(Arc<Parts>);
+
+#[derive(PartialEq, Eq)]
+struct Parts {
     scheme: Scheme,
     host: Host,
     port: u16,
@@ -203,54 +216,54 @@ impl Target {
             url.push('?');
             url.push_str(query);
         }
-        Ok(Self { scheme, host, port, url: url.into(), path_start, query_start })
+        Ok(Self(Arc::new(Parts { scheme, host, port, url: url.into(), path_start, query_start })))
     }
 
     /// The scheme.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        self.0.scheme
     }
 
     /// The canonical host.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.0.host
     }
 
     /// The port, the scheme's default where none was written.
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
     /// The canonical path, beginning with a slash.
     pub fn path(&self) -> &str {
-        &self.url[self.path_start as usize..self.query_start as usize]
+        &self.0.url[self.0.path_start as usize..self.0.query_start as usize]
     }
 
     /// The query as sent, without the question mark.
     pub fn query(&self) -> Option<&str> {
-        self.url.get(self.query_start as usize + 1..)
+        self.0.url.get(self.0.query_start as usize + 1..)
     }
 
     /// The whole canonical URL.
     pub fn as_str(&self) -> &str {
-        &self.url
+        &self.0.url
     }
 
     /// `host` or `host:port` as it stands in the URL.
     pub fn authority(&self) -> &str {
-        &self.url[self.scheme.as_str().len() + 3..self.path_start as usize]
+        &self.0.url[self.0.scheme.as_str().len() + 3..self.0.path_start as usize]
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
+        f.write_str(&self.0.url)
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({})", self.url)
+        write!(f, "Target({})", self.0.url)
     }
 }
 
