@@ -89,6 +89,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Allow, Self::Warn, Self::Block];
+
     /// The name used in policy files and the access log.
     pub fn as_str(self) -> &'static str {
         match self {

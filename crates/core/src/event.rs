@@ -63,6 +63,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Completed,
+        Self::ClientClosed,
+        Self::Malformed,
+        Self::Limited,
+        Self::Unidentified,
+        Self::UpstreamFailed,
+        Self::TimedOut,
+        Self::Cut,
+        Self::ShutDown,
+        Self::Internal,
+    ];
+
     /// The name used in the access log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -249,7 +263,8 @@ pub trait Journal: Send + Sync {
 /// Holds the event of an exchange that is under way, and records it when dropped: however the exchange ends, by
 /// return, error, panic or a client that hangs up, there is one event.
 pub struct EventGuard {
-    event: Option<Event>,
+    /// In a box, because the guard travels from station to station.
+    event: Option<Box<Event>>,
     began: Instant,
     journal: Arc<dyn Journal>,
 }
@@ -263,20 +278,24 @@ impl EventGuard {
     ) -> Result<Self, Unrecordable> {
         let began = Instant::now();
         journal.reserve().await?;
-        Ok(Self { event: Some(Event::new(client, policy_hash)), began, journal: Arc::clone(journal) })
+        Ok(Self {
+            event: Some(Box::new(Event::new(client, policy_hash))),
+            began,
+            journal: Arc::clone(journal),
+        })
     }
 }
 
 impl std::ops::Deref for EventGuard {
     type Target = Event;
     fn deref(&self) -> &Event {
-        self.event.as_ref().expect("the event leaves only in drop")
+        self.event.as_deref().expect("the event leaves only in drop")
     }
 }
 
 impl std::ops::DerefMut for EventGuard {
     fn deref_mut(&mut self) -> &mut Event {
-        self.event.as_mut().expect("the event leaves only in drop")
+        self.event.as_deref_mut().expect("the event leaves only in drop")
     }
 }
 
@@ -287,7 +306,7 @@ impl Drop for EventGuard {
         if std::thread::panicking() {
             event.ended(Outcome::Internal, Cow::Borrowed("the exchange panicked"));
         }
-        self.journal.record(event);
+        self.journal.record(*event);
     }
 }
 

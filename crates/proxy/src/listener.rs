@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -72,7 +72,7 @@ impl Proxy {
         let setup = |error: &dyn ToString| StartError::Setup(error.to_string());
         let address = listener.local_addr().map_err(|e| setup(&e))?;
         let ending = CancellationToken::new();
-        let recorder = Recorder { journal: Arc::clone(&parts.journal), ending: ending.clone() };
+        let recorder = Recorder::new(Arc::clone(&parts.journal), ending.clone());
         let shared = Shared {
             config,
             listen: address,
@@ -153,11 +153,11 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn admit(shared: &Arc<Shared>, slots: &Arc<Slots>, stream: TcpStream, peer: SocketAddr) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let Some(place) = slots.take(peer.ip()) else {
-        counter!("wardgate_connections_refused_total").increment(1);
+        slots.refused.increment(1);
         shared.tasks.spawn(turn_away(stream));
         return;
     };
-    counter!("wardgate_connections_total").increment(1);
+    slots.accepted.increment(1);
     let shared = Arc::clone(shared);
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -187,6 +187,9 @@ struct Slots {
     all: Arc<Semaphore>,
     by_client: Mutex<HashMap<IpAddr, usize>>,
     per_client: usize,
+    accepted: Counter,
+    refused: Counter,
+    open: Gauge,
 }
 
 impl Slots {
@@ -195,6 +198,9 @@ impl Slots {
             all: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             by_client: Mutex::default(),
             per_client: config.max_connections_per_client,
+            accepted: counter!("wardgate_connections_total"),
+            refused: counter!("wardgate_connections_refused_total"),
+            open: gauge!("wardgate_connections"),
         }
     }
 
@@ -206,7 +212,7 @@ impl Slots {
             return None;
         }
         *count += 1;
-        gauge!("wardgate_connections").increment(1);
+        self.open.increment(1);
         Some(Place { slots: Arc::clone(self), client, _permit: permit })
     }
 }
@@ -220,7 +226,7 @@ pub(crate) struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        gauge!("wardgate_connections").decrement(1);
+        self.slots.open.decrement(1);
         let mut by_client = self.slots.by_client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = by_client.entry(self.client) {
             *entry.get_mut() -= 1;

@@ -10,7 +10,8 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
@@ -40,8 +41,10 @@ pub enum MintError {
 pub struct Minter {
     authority: Arc<Authority>,
     leaf_key: KeyPair,
-    provider: Arc<CryptoProvider>,
-    ticketer: Arc<dyn ProducesTickets>,
+    /// The same key, ready to sign handshakes.
+    signing_key: Arc<dyn SigningKey>,
+    /// What all hosts have in common: everything but the certificate.
+    template: ServerConfig,
     cache: Cache<Box<str>, Minted>,
 }
 
@@ -54,11 +57,15 @@ struct Minted {
 impl Minter {
     /// A minter that remembers at most `capacity` hosts.
     pub fn new(authority: Arc<Authority>, capacity: usize) -> Result<Self, MintError> {
+        let leaf_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let provider = crate::provider();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
+        let signing_key = provider.key_provider.load_private_key(key)?;
         Ok(Self {
             authority,
-            leaf_key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
-            provider: crate::provider(),
-            ticketer: rustls::crypto::aws_lc_rs::Ticketer::new()?,
+            leaf_key,
+            signing_key,
+            template: template(provider)?,
             cache: Cache::new(capacity),
         })
     }
@@ -97,16 +104,23 @@ impl Minter {
         let leaf = parameters.signed_by(&self.leaf_key, &self.authority.issuer)?;
 
         let chain = vec![leaf.der().clone(), self.authority.certificate.clone()];
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::clone(&self.ticketer);
+        let certified = CertifiedKey::new(chain, Arc::clone(&self.signing_key));
+        let mut config = self.template.clone();
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(certified));
         Ok(config)
     }
+}
+
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, resumption by ticket; no certificate.
+fn template(provider: Arc<CryptoProvider>) -> Result<ServerConfig, MintError> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    Ok(config)
 }
 
 #[cfg(test)]
