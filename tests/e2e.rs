@@ -10,6 +10,7 @@ mod alerts;
 mod block;
 mod chromium;
 mod cli;
+mod clients;
 mod curl;
 mod disguise;
 mod forward;

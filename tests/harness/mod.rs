@@ -1,6 +1,9 @@
 //! What the end-to-end tests are made of: an origin, a client, mail and webhook servers, and Wardgate itself.
 
 pub(crate) mod client;
+pub(crate) mod files;
+pub(crate) mod git;
+pub(crate) mod marionette;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;
