@@ -14,6 +14,7 @@ use tokio::sync::OwnedMutexGuard;
 use wardgate_core::Target;
 
 use super::UpstreamError;
+use crate::framing::{Answers, Switch};
 use crate::upload::Upload;
 
 /// Idle HTTP/1.1 connections kept for one origin.
@@ -262,15 +263,15 @@ pub(super) fn names_connection_login(headers: &HeaderMap, name: HeaderName) -> b
     })
 }
 
-/// Speaks HTTP/1.1 over a new connection.
-pub(super) async fn http1<I>(target: &Target, stream: I) -> Result<Lease, UpstreamError>
+/// Speaks HTTP/1.1 over a new connection, on which every answer is checked before it is read.
+pub(super) async fn http1<I>(target: &Target, stream: I, switch: Switch) -> Result<Lease, UpstreamError>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Answers::new(stream, switch)))
         .await
         .map_err(|_| UpstreamError::Closed)?;
     tokio::spawn(connection.with_upgrades());
