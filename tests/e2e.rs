@@ -13,6 +13,7 @@ mod cli;
 mod curl;
 mod disguise;
 mod forward;
+mod http_requests;
 mod identity;
 mod journal;
 mod large;

@@ -1,10 +1,12 @@
 //! What the end-to-end tests are made of: an origin, a client, mail and webhook servers, and Wardgate itself.
 
 pub(crate) mod client;
+pub(crate) mod listed;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod smtp;
+pub(crate) mod table;
 pub(crate) mod tools;
 pub(crate) mod wardgate;
 pub(crate) mod webdriver;
