@@ -14,6 +14,7 @@ mod clients;
 mod curl;
 mod disguise;
 mod forward;
+mod http_requests;
 mod identity;
 mod journal;
 mod large;

@@ -3,11 +3,13 @@
 pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod git;
+pub(crate) mod listed;
 pub(crate) mod marionette;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod smtp;
+pub(crate) mod table;
 pub(crate) mod tools;
 pub(crate) mod wardgate;
 pub(crate) mod webdriver;

@@ -16,7 +16,8 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 use wardgate_core::{Decision, Event, EventGuard, Fault, Finding, Outcome};
 
-use crate::framing::Framing;
+use crate::framing::{Framing, Violation};
+use crate::headers::clean_trailers;
 use crate::scan::{Watch, stops};
 use crate::upload::UploadProgress;
 use crate::upstream::Source;
@@ -44,7 +45,10 @@ pub(crate) enum BodyError {
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broken(error) => write!(f, "the body broke off: {error}"),
+            Self::Broken(error) => match Violation::behind(error) {
+                Some(violation) => f.write_str(violation.reason),
+                None => write!(f, "the body broke off: {error}"),
+            },
             Self::Stalled => f.write_str("the body stalled"),
             Self::Cut => f.write_str("the body was cut by policy"),
             Self::Unwanted => f.write_str("the origin did not want the body"),
@@ -92,6 +96,7 @@ pub(crate) async fn hold(body: &mut Source, watch: &mut Watch, limit: usize) -> 
             }
             Some(Err(frame)) => {
                 held.trailers = frame.into_trailers().ok();
+                held.trailers.as_mut().map(clean_trailers);
                 None
             }
         };
@@ -177,7 +182,11 @@ impl Relay {
             return Poll::Ready(Some(Ok(Passed::Cut)));
         }
         self.decision = decision.or(self.decision.take());
-        Poll::Ready(frame.map(|frame| frame.map(Passed::Frame).map_err(BodyError::Broken)))
+        Poll::Ready(frame.map(|frame| {
+            let mut frame = frame.map_err(BodyError::Broken)?;
+            frame.trailers_mut().map(clean_trailers);
+            Ok(Passed::Frame(frame))
+        }))
     }
 
     /// Scans a frame before it is passed on; the last one with the end of the text.

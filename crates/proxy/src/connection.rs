@@ -66,6 +66,8 @@ pub(crate) struct Turn {
     pub(crate) violation: Option<Violation>,
     /// Whether nothing behind it on this connection is checked: it asks for a tunnel or an upgrade.
     pub(crate) opaque: bool,
+    /// Whether it is an OPTIONS about a whole server.
+    pub(crate) server_wide: bool,
 }
 
 impl Conn {
@@ -78,10 +80,14 @@ impl Conn {
     pub(crate) fn next_turn(&self) -> Turn {
         if self.http2 {
             self.framing.begun();
-            return Turn { violation: None, opaque: false };
+            return Turn { violation: None, opaque: false, server_wide: false };
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        Turn { violation: self.framing.violation(number), opaque: self.framing.is_opaque_behind(number) }
+        Turn {
+            violation: self.framing.violation(number),
+            opaque: self.framing.is_opaque_behind(number),
+            server_wide: self.framing.is_server_wide(number),
+        }
     }
 }
 

@@ -438,7 +438,7 @@ fn upstream_words(error: &UpstreamError) -> Words {
             ORIGIN,
             "connection_terminated",
         ),
-        UpstreamError::Malformed => (
+        UpstreamError::Malformed(_) => (
             502,
             "The site answered nonsense",
             "Its answer does not follow the rules of the web.",
@@ -459,7 +459,7 @@ fn upstream_words(error: &UpstreamError) -> Words {
     let outcome = match error {
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Outcome::TimedOut,
         UpstreamError::Client(ClientFailure::Broken) => Outcome::ClientClosed,
-        UpstreamError::Client(ClientFailure::Malformed) => Outcome::Malformed,
+        UpstreamError::Client(ClientFailure::Malformed(_)) => Outcome::Malformed,
         UpstreamError::Client(ClientFailure::Stalled) => Outcome::TimedOut,
         _ => Outcome::UpstreamFailed,
     };

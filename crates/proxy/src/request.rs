@@ -4,8 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
@@ -19,7 +21,9 @@ use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg};
 use crate::framing::Violation;
-use crate::headers::{add_via, came_from_here, codings, join_cookies, media_type, remove_hop_by_hop};
+use crate::headers::{
+    self, Hops, add_via, came_from_here, codings, join_cookies, media_type, remove_hop_by_hop,
+};
 use crate::identify::{self, identify};
 use crate::local::{self, INTERNAL_HOST, MAX_FORM, Own};
 use crate::pages::{self, Onward, Refusal};
@@ -44,6 +48,8 @@ pub(crate) struct Exchange {
     html: bool,
     /// Whether nothing behind this request is checked on the wire: unless it becomes a tunnel, it is the last.
     opaque: bool,
+    /// Whether this asks about a whole server: what goes on is an asterisk.
+    server_wide: bool,
 }
 
 /// An exchange whose target and user are known.
@@ -69,7 +75,8 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Respo
         identify::note(&mut event, &tunnel.who);
     }
     let html = shows_pages(request.headers());
-    let exchange = Exchange { conn, rules, event, upload: None, html, opaque: turn.opaque };
+    let (opaque, server_wide) = (turn.opaque, turn.server_wide);
+    let exchange = Exchange { conn, rules, event, upload: None, html, opaque, server_wide };
     match turn.violation {
         Some(violation) => exchange.refuse(Refusal::Malformed(violation)),
         None => exchange.serve(request).await,
@@ -102,6 +109,7 @@ impl Exchange {
         if !belongs_here(&self.conn.leg, &target) {
             return Err(Refusal::Misdirected);
         }
+        check(request, &target).map_err(Refusal::Malformed)?;
         let who = identify(&self.conn, &self.rules, request.headers_mut(), &mut self.event).await?;
         if came_from_here(request.headers()) {
             return Err(Refusal::Loop);
@@ -244,13 +252,21 @@ impl Known {
     }
 
     async fn forward(&mut self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let findings = self.pass(media_type(&parts.headers))?;
+        match Hops::of(&parts.method, &parts.headers).map_err(Refusal::Malformed)? {
+            Hops::Any => {}
+            Hops::Left(hops) => drop(parts.headers.insert(MAX_FORWARDS, hops.into())),
+            Hops::None => return Ok(local::last_hop(&parts)),
+        }
         let scanned = self.settings().scan;
         let mut onward = Request::new(());
         *onward.method_mut() = parts.method;
-        *onward.uri_mut() = parts.uri;
+        *onward.uri_mut() = if self.exchange.server_wide { Uri::from_static("*") } else { parts.uri };
         *onward.headers_mut() = parts.headers;
+        if parts.version == Version::HTTP_10 {
+            onward.headers_mut().remove(EXPECT); // RFC 9110, section 10.1.1: it means nothing there
+        }
         let (upload, progress) = self.upload(&mut onward, body, &findings).await?;
         self.exchange.upload = Some(Arc::clone(&progress));
         prepare(onward.headers_mut(), parts.version, scanned);
@@ -280,11 +296,12 @@ impl Known {
         body: Incoming,
         findings: &Arc<[Finding]>,
     ) -> Result<(Upload, Arc<UploadProgress>), Refusal> {
+        let headers = onward.headers_mut();
         if body.is_end_stream() {
+            headers.remove(EXPECT); // nothing to ask for
             return Ok(Upload::empty());
         }
         let mut body = Source::from(body);
-        let headers = onward.headers_mut();
         let coding = codings(headers);
         let watch = if self.settings().scan {
             Watch::begin(&self.context, self.body_kind, media_type(headers), coding.as_deref(), findings)
@@ -341,7 +358,8 @@ impl Known {
         *onward.uri_mut() = parts.uri;
         *onward.headers_mut() = parts.headers;
         prepare(onward.headers_mut(), parts.version, false);
-        ask_for_upgrade(onward.headers_mut(), protocol);
+        onward.headers_mut().remove(EXPECT);
+        ask_for_upgrade(onward.headers_mut(), protocol.clone());
         let shared = Arc::clone(&self.exchange.conn.shared);
         let mut answer = match shared.upstream.open_upgrade(&self.context.target, onward, &progress).await {
             Ok(answer) => answer,
@@ -354,8 +372,10 @@ impl Known {
                 Err(refusal) => self.refuse(refusal),
             };
         }
+        if !is_same_protocol(protocol.as_ref(), answer.headers().get(UPGRADE)) {
+            return self.refuse(Refusal::Upstream(UpstreamError::Malformed(OTHER_PROTOCOL)));
+        }
         let origin = hyper::upgrade::on(&mut answer);
-        let protocol = answer.headers().get(UPGRADE).cloned();
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = std::mem::take(answer.headers_mut());
@@ -400,13 +420,47 @@ impl Known {
     }
 }
 
+const OTHER_PROTOCOL: &str = "a switch to another protocol than the client asked for";
+
+/// RFC 9110, section 7.8: a server switches to a protocol that it was asked for, or not at all.
+fn is_same_protocol(asked: Option<&HeaderValue>, chosen: Option<&HeaderValue>) -> bool {
+    let (Some(asked), Some(chosen)) = (asked, chosen) else { return false };
+    asked.as_bytes().eq_ignore_ascii_case(chosen.as_bytes())
+}
+
+/// What the wire cannot tell of a request, or HTTP/2 does not: whether its parts agree.
+fn check(request: &Request<Incoming>, target: &Target) -> Result<(), Violation> {
+    let headers = request.headers();
+    headers::expects_continue(headers)?;
+    if request.method() == Method::TRACE && !request.body().is_end_stream() {
+        return Err(Violation { status: 400, reason: "TRACE has no body" });
+    }
+    if request.version() != Version::HTTP_2 {
+        return Ok(());
+    }
+    headers::check_http2(headers)?;
+    let mut hosts = headers.get_all(HOST).iter();
+    let agrees = |host: &HeaderValue| {
+        let host = host.to_str().ok().and_then(|host| Target::new(target.scheme(), host, "/").ok());
+        host.is_some_and(|host| host.authority() == target.authority())
+    };
+    match (hosts.next(), hosts.next()) {
+        (None, _) => Ok(()),
+        (Some(host), None) if agrees(host) => Ok(()), // RFC 9113, section 8.3.1
+        _ => Err(Violation { status: 400, reason: "the Host is not the :authority" }),
+    }
+}
+
 const BROKEN_BODY: Violation =
     Violation { status: 400, reason: "the request's body is malformed or broke off" };
 
 /// The request's canonical target; nothing where the proxy itself is asked.
 fn target(conn: &Conn, request: &Request<Incoming>) -> Result<Option<Target>, Refusal> {
     let uri = request.uri();
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+        "*" if request.method() == Method::OPTIONS && matches!(conn.leg, Leg::Inside(_)) => "/",
+        path => path,
+    };
     match &conn.leg {
         Leg::Open if request.method() == Method::CONNECT => {
             // Authority-form only (RFC 9110, section 9.3.6): a whole URL after CONNECT is somebody's confusion.

@@ -15,12 +15,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
+use crate::framing::Answers;
 use crate::upload::Upload;
 
 /// What a connection runs over.
 pub(super) type Wire = Either<TcpStream, TlsStream<TcpStream>>;
 
-type Connection = http1::Connection<TokioIo<Wire>, Upload>;
+type Connection = http1::Connection<TokioIo<Answers<Wire>>, Upload>;
 
 /// An open HTTP/1.1 connection.
 pub(super) struct Line {

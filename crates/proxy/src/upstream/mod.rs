@@ -10,9 +10,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::net::TcpStream;
@@ -20,6 +22,7 @@ use wardgate_core::{Scheme, Target};
 use wardgate_tls::{OriginTls, Problem, RootsError};
 
 use crate::config::{UpstreamConfig, seconds};
+use crate::framing::{Switch, Violation};
 use crate::upload::{ClientFailure, Upload, UploadProgress};
 use dial::Dialer;
 use line::Wire;
@@ -72,8 +75,8 @@ pub(crate) enum UpstreamError {
     Tls(Problem),
     /// The origin closed or reset the connection before it answered.
     Closed,
-    /// The origin's answer is not HTTP.
-    Malformed,
+    /// The origin's answer is not sound HTTP.
+    Malformed(&'static str),
     /// The origin does not answer in time.
     ResponseTimeout,
     /// The client's own body failed.
@@ -93,10 +96,10 @@ impl UpstreamError {
             Self::ConnectTimeout => "connecting to the origin took too long",
             Self::Tls(problem) => problem.as_str(),
             Self::Closed => "the origin closed the connection before it answered",
-            Self::Malformed => "the origin's answer is malformed",
+            Self::Malformed(reason) => reason,
             Self::ResponseTimeout => "the origin did not answer in time",
             Self::Client(ClientFailure::Stalled) => "the request's body stalled",
-            Self::Client(ClientFailure::Malformed) => "the request's body is malformed",
+            Self::Client(ClientFailure::Malformed(reason)) => reason,
             Self::Client(ClientFailure::Broken) => "the client broke off its request",
         }
     }
@@ -145,6 +148,7 @@ impl Upstream {
     ) -> Result<Response<Source>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
         let repeatable = request.method().is_idempotent() && request.body().is_empty();
+        let length = length_of(request.headers());
         let logs_in = pool::names_connection_login(request.headers(), AUTHORIZATION);
         for attempt in 0..=MAX_RETRIES {
             let mut lease = self.lease(target, own, attempt == MAX_RETRIES).await?;
@@ -153,6 +157,10 @@ impl Upstream {
             match self.exchange(&mut lease, request, progress).await? {
                 Ok(answer) => {
                     let logs_in = logs_in || pool::names_connection_login(answer.headers(), WWW_AUTHENTICATE);
+                    if !is_sent(length, progress) {
+                        drop(lease); // serves nobody else: see `is_sent`
+                        return Ok(answer.map(Source::from));
+                    }
                     if logs_in {
                         lease.keep(own);
                         return Ok(answer.map(Source::from));
@@ -180,7 +188,7 @@ impl Upstream {
         progress: &Arc<UploadProgress>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
-        let mut lease = self.connected(self.open(target, true)).await?;
+        let mut lease = self.connected(self.open(target, Switch::Asked)).await?;
         lease.set_free();
         address(&mut request, target, path.as_ref(), false, progress);
         let sent = self.exchange(&mut lease, request, progress).await?;
@@ -224,7 +232,7 @@ impl Upstream {
         if !last && let Some(lease) = self.pool.take(target) {
             return Ok(lease);
         }
-        let lease = self.connected(self.open(target, false)).await?;
+        let lease = self.connected(self.open(target, Switch::Unasked)).await?;
         lease.share(&self.pool);
         Ok(lease)
     }
@@ -238,16 +246,16 @@ impl Upstream {
             .unwrap_or(Err(UpstreamError::ConnectTimeout))
     }
 
-    async fn open(&self, target: &Target, http1_only: bool) -> Result<Lease, UpstreamError> {
+    async fn open(&self, target: &Target, switch: Switch) -> Result<Lease, UpstreamError> {
         let stream = self.dialer.dial(target).await?;
         match target.scheme() {
-            Scheme::Http => pool::http1(target, Wire::Left(stream)).await,
+            Scheme::Http => pool::http1(target, Wire::Left(stream), switch).await,
             Scheme::Https => {
-                let config = if http1_only { &self.tls.http1 } else { &self.tls.any };
+                let config = if switch == Switch::Asked { &self.tls.http1 } else { &self.tls.any };
                 let stream = dial::tls(stream, target, Arc::clone(config)).await?;
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let wire = Wire::Right(stream);
-                if http2 { pool::http2(target, wire).await } else { pool::http1(target, wire).await }
+                if http2 { pool::http2(target, wire).await } else { pool::http1(target, wire, switch).await }
             }
         }
     }
@@ -279,6 +287,10 @@ fn address(
     if !request.body().is_empty() && !request.headers().contains_key(CONTENT_LENGTH) {
         // Said here because hyper would send no body at all with a method that seldom has one.
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if request.headers().contains_key(TE) {
+        // About this hop as well (RFC 9110, section 10.1.4).
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
     }
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;
@@ -315,8 +327,19 @@ fn classify(error: &hyper::Error, progress: &UploadProgress) -> UpstreamError {
     if let Some(failure) = progress.client_failure() {
         return UpstreamError::Client(failure);
     }
-    if error.is_parse() {
-        return UpstreamError::Malformed;
+    match Violation::behind(error) {
+        Some(violation) => UpstreamError::Malformed(violation.reason),
+        None if error.is_parse() => UpstreamError::Malformed("the origin's answer is not HTTP"),
+        None => UpstreamError::Closed,
     }
-    UpstreamError::Closed
+}
+
+/// Whether all of a request was sent by the time of its answer. An origin that answers early may never read the rest,
+/// and take it for the next request: such a connection serves nobody else (RFC 9112, sections 9.3 and 9.5).
+fn is_sent(length: Option<u64>, progress: &UploadProgress) -> bool {
+    progress.has_ended() || length == Some(progress.bytes())
+}
+
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -15,6 +15,7 @@ use wardgate_core::Target;
 use super::UpstreamError;
 use super::line::{Line, Wire};
 use super::source::{Carrier, Source};
+use crate::framing::{Answers, Switch};
 use crate::upload::Upload;
 
 /// Idle HTTP/1.1 connections kept for one origin.
@@ -311,12 +312,12 @@ pub(super) fn names_connection_login(headers: &HeaderMap, name: HeaderName) -> b
     })
 }
 
-/// Speaks HTTP/1.1 over a new connection.
-pub(super) async fn http1(target: &Target, wire: Wire) -> Result<Lease, UpstreamError> {
+/// Speaks HTTP/1.1 over a new connection, on which every answer is checked before it is read.
+pub(super) async fn http1(target: &Target, wire: Wire, switch: Switch) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)
-        .handshake(TokioIo::new(wire))
+        .handshake(TokioIo::new(Answers::new(wire, switch)))
         .await
         .map_err(|_| UpstreamError::Closed)?;
     Ok(Lease::new(target, Sender::Http1(Line::new(sender, connection)), false))

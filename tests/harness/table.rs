@@ -1,0 +1,730 @@
+//! Tables of cases on the wire: a client in plain bytes, an origin in plain bytes, and the running program between
+//! them. A case says everything: what each side sends and when, every byte that the origin must have received, every
+//! byte that the client must have received, whether its connection is kept, and what the access log must say.
+//!
+//! Each case has a client address and an origin (name, address) of its own, so that cases run beside each other, and
+//! nothing that one leaves behind on a kept connection can answer another. Bytes are written as text in which each
+//! character up to U+00FF stands for one byte. In it stand `{host}` for the origin's authority, `{name}` for its name,
+//! `{port}` for its port, `{address}` for its IPv4 address, `{number}` for that address as one number and `{ours}` for
+//! the fields that Wardgate adds to a request, `{length}` for the length of a whole answer's body; and in what is compared, its pseudonym in `Via` is always `wardgate`.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::{Pki, Wardgate, World, pki, raw};
+
+/// How long anything may take before the case counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How many cases run beside each other.
+const BESIDE: usize = 8;
+
+/// One step of a script, of either side.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Sends these bytes.
+    Send(String),
+    /// Waits until this was received, behind what the step before waited for.
+    Await(String),
+    /// Waits for so long.
+    Pause(Duration),
+    /// Ends the sending side; a script that ends without it keeps the connection open.
+    Close,
+}
+
+/// Which way the client's requests take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To the proxy's own port.
+    Open,
+    /// Plain, inside a CONNECT.
+    Plain,
+    /// Inside an intercepted tunnel, HTTP/1.1 on both sides.
+    Tls,
+}
+
+/// What becomes of the client's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Kept,
+}
+
+/// What the access log must say of one exchange.
+#[derive(Clone, Debug)]
+struct Noted {
+    status: Option<u16>,
+    outcome: &'static str,
+    detail: Option<&'static str>,
+}
+
+/// One case.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    /// What it is about.
+    pub(crate) name: &'static str,
+    /// Where the demand comes from: a section of an RFC, a paper, a CVE.
+    pub(crate) source: &'static str,
+    way: Way,
+    client: Vec<Step>,
+    /// A script for each connection; the last one also for those that follow.
+    origin: Vec<Vec<Step>>,
+    reached: Vec<String>,
+    answer: String,
+    page: Option<u16>,
+    end: Option<End>,
+    events: Vec<Noted>,
+}
+
+impl Case {
+    /// A case on the proxy's own port, with an origin that says nothing.
+    pub(crate) fn new(name: &'static str, source: &'static str) -> Self {
+        Self {
+            name,
+            source,
+            way: Way::Open,
+            client: Vec::new(),
+            origin: vec![Vec::new()],
+            reached: Vec::new(),
+            answer: String::new(),
+            page: None,
+            end: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// The client's requests take this way.
+    pub(crate) fn way(mut self, way: Way) -> Self {
+        self.way = way;
+        self
+    }
+
+    /// The client sends these bytes.
+    pub(crate) fn sends(mut self, bytes: impl Into<String>) -> Self {
+        self.client.push(Step::Send(bytes.into()));
+        self
+    }
+
+    /// The client goes on once it has received this.
+    pub(crate) fn waits_for(mut self, text: impl Into<String>) -> Self {
+        self.client.push(Step::Await(text.into()));
+        self
+    }
+
+    /// The client pauses, so that what follows is read by itself.
+    pub(crate) fn pauses(mut self) -> Self {
+        self.client.push(Step::Pause(Duration::from_millis(50)));
+        self
+    }
+
+    /// The client sends no more.
+    pub(crate) fn closes(mut self) -> Self {
+        self.client.push(Step::Close);
+        self
+    }
+
+    fn script(&mut self) -> &mut Vec<Step> {
+        self.origin.last_mut().expect("there is always one")
+    }
+
+    /// The origin goes on once it has received this.
+    pub(crate) fn origin_waits_for(mut self, text: impl Into<String>) -> Self {
+        self.script().push(Step::Await(text.into()));
+        self
+    }
+
+    /// The origin sends these bytes.
+    pub(crate) fn origin_sends(mut self, bytes: impl Into<String>) -> Self {
+        self.script().push(Step::Send(bytes.into()));
+        self
+    }
+
+    /// The origin pauses, so that what follows is read by itself.
+    pub(crate) fn origin_pauses(mut self) -> Self {
+        self.script().push(Step::Pause(Duration::from_millis(50)));
+        self
+    }
+
+    /// The origin closes.
+    pub(crate) fn origin_closes(mut self) -> Self {
+        self.script().push(Step::Close);
+        self
+    }
+
+    /// The origin answers a request that ends with its head.
+    pub(crate) fn origin_answers(self, bytes: impl Into<String>) -> Self {
+        self.origin_waits_for("\r\n\r\n").origin_sends(bytes)
+    }
+
+    /// What follows is about the origin's next connection.
+    pub(crate) fn origin_next_connection(mut self) -> Self {
+        self.origin.push(Vec::new());
+        self
+    }
+
+    /// Exactly this has reached the origin, on a connection behind those named already.
+    pub(crate) fn reaches(mut self, bytes: impl Into<String>) -> Self {
+        self.reached.push(bytes.into());
+        self
+    }
+
+    /// The client gets exactly these bytes, behind those named already.
+    pub(crate) fn gets(mut self, bytes: impl AsRef<str>) -> Self {
+        self.answer.push_str(bytes.as_ref());
+        self
+    }
+
+    /// The last thing the client gets is a page of Wardgate's own with this status.
+    pub(crate) fn gets_page(mut self, status: u16) -> Self {
+        self.page = Some(status);
+        self
+    }
+
+    /// The client's connection is closed in the end.
+    pub(crate) fn closed(mut self) -> Self {
+        self.end = Some(End::Closed);
+        self
+    }
+
+    /// The client's connection serves another request in the end.
+    pub(crate) fn kept(mut self) -> Self {
+        self.end = Some(End::Kept);
+        self
+    }
+
+    /// The access log says this of the next exchange.
+    pub(crate) fn event(mut self, status: u16, outcome: &'static str) -> Self {
+        self.events.push(Noted { status: Some(status), outcome, detail: None });
+        self
+    }
+
+    /// The access log says this of the next exchange, with the reason.
+    pub(crate) fn event_saying(mut self, status: u16, outcome: &'static str, detail: &'static str) -> Self {
+        self.events.push(Noted { status: Some(status), outcome, detail: Some(detail) });
+        self
+    }
+
+    /// The access log says of the next exchange that no answer was given.
+    pub(crate) fn event_without_answer(
+        mut self,
+        outcome: &'static str,
+        detail: Option<&'static str>,
+    ) -> Self {
+        self.events.push(Noted { status: None, outcome, detail });
+        self
+    }
+
+    /// The origin answers once exactly this has reached it, and the client gets the answer.
+    pub(crate) fn passes(self, bytes: &str) -> Self {
+        let asked = self.origin_waits_for(bytes).origin_sends(OK).reaches(bytes);
+        asked.gets(OK_PASSED).kept().event(200, "completed")
+    }
+
+    /// Refused as malformed: a page, the reason in the log, and the end of the connection. Nothing reaches the origin
+    /// unless the case says so.
+    pub(crate) fn refused(self, status: u16, reason: &'static str) -> Self {
+        self.gets_page(status).closed().event_saying(status, "malformed", reason)
+    }
+}
+
+/// The fields that every request gets here where the client names no coding.
+const OURS: &str = "via: 1.1 wardgate\r\naccept-encoding: identity\r\n";
+
+/// A short answer for what must be passed on.
+pub(crate) const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+/// How it arrives at the client.
+pub(crate) const OK_PASSED: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nvia: 1.1 wardgate\r\n\r\nok";
+
+/// Runs every case against one running program. Panics with all that went wrong, by the names of the cases.
+pub(crate) async fn run(cases: Vec<Case>) {
+    assert_names_differ(&cases);
+    let world = World::new().await;
+    let cases: Vec<Placed> = cases.into_iter().enumerate().map(|(at, case)| Placed::new(at, case)).collect();
+    for placed in &cases {
+        world.site.host(&placed.name(), &placed.origin.to_string());
+    }
+    let origin = Origin::start(&world.pki, &cases).await;
+    let wardgate = Arc::new(world.site.start().await);
+    let ca = Arc::new(wardgate.ca_pem());
+    let turns = Arc::new(Semaphore::new(BESIDE));
+    let mut running = JoinSet::new();
+    for placed in &cases {
+        let (placed, turns, ca) = (placed.clone(), Arc::clone(&turns), Arc::clone(&ca));
+        let (proxy, ports) = (wardgate.proxy, origin.ports);
+        running.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            (placed.at, placed.talk(proxy, ports, &ca).await)
+        });
+    }
+    let mut faults: Vec<(usize, Vec<String>)> = running.join_all().await;
+    faults.sort_by_key(|(at, _)| *at);
+    wait_for_lines(&wardgate, cases.iter().map(|placed| placed.lines()).sum()).await;
+    let mut report = String::new();
+    for (placed, (_, mut faults)) in cases.iter().zip(faults) {
+        faults.extend(placed.fault_at_origin(&origin));
+        faults.extend(placed.fault_in_log(&wardgate.lines()));
+        for fault in faults {
+            let _ = writeln!(report, "\n== {} ==\n{fault}", placed.case.name);
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+fn assert_names_differ(cases: &[Case]) {
+    let mut names: Vec<&str> = cases.iter().map(|case| case.name).collect();
+    names.sort_unstable();
+    let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+    assert!(twice.is_none(), "two cases are called {twice:?}");
+}
+
+async fn wait_for_lines(wardgate: &Wardgate, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while wardgate.lines().len() < count && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The ports of the origin: plain and TLS.
+#[derive(Clone, Copy)]
+struct Ports {
+    plain: u16,
+    tls: u16,
+}
+
+/// A case with its addresses.
+#[derive(Clone)]
+struct Placed {
+    at: usize,
+    case: Arc<Case>,
+    client: Ipv4Addr,
+    origin: Ipv4Addr,
+}
+
+impl Placed {
+    fn new(at: usize, case: Case) -> Self {
+        let (high, low) = ((at / 250) as u8, (at % 250) as u8 + 1);
+        let (client, origin) = (Ipv4Addr::new(127, 88, high, low), Ipv4Addr::new(127, 77, high, low));
+        assert!(case.end.is_some(), "{}: it is not said whether the connection is kept", case.name);
+        Self { at, case: Arc::new(case), client, origin }
+    }
+
+    fn name(&self) -> String {
+        format!("c{}.example.test", self.at)
+    }
+
+    /// Fills in what stands for the origin.
+    fn fill(&self, text: &str, ports: Ports) -> String {
+        let port = if self.case.way == Way::Tls { ports.tls } else { ports.plain };
+        text.replace("{host}", &format!("{}:{port}", self.name()))
+            .replace("{name}", &self.name())
+            .replace("{NAME}", &self.name().to_uppercase())
+            .replace("{port}", &port.to_string())
+            .replace("{address}", &self.origin.to_string())
+            .replace("{number}", &u32::from(self.origin).to_string())
+            .replace("{ours}", OURS)
+    }
+
+    /// How many lines this case leaves in the log.
+    fn lines(&self) -> usize {
+        let connect = usize::from(self.case.way != Way::Open);
+        let probe = usize::from(self.is_probed());
+        self.case.events.len() + connect + probe
+    }
+
+    /// Whether the connection is tried with another request in the end.
+    fn is_probed(&self) -> bool {
+        self.case.end == Some(End::Kept) && self.case.way == Way::Open
+    }
+
+    /// Runs the client's side; what went wrong.
+    async fn talk(&self, proxy: SocketAddr, ports: Ports, ca: &str) -> Vec<String> {
+        let stream = match timeout(PATIENCE, self.open(proxy, ports, ca)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return vec![format!("no connection: {error}")],
+            Err(_) => return vec!["no connection in time".to_owned()],
+        };
+        let mut wire = Wire::over(stream);
+        for step in &self.case.client {
+            if let Err(fault) = self.step(&mut wire, step, ports).await {
+                return vec![fault];
+            }
+        }
+        self.judge(&mut wire, ports).await
+    }
+
+    async fn open(&self, proxy: SocketAddr, ports: Ports, ca: &str) -> io::Result<Box<dyn Stream>> {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(self.client.into(), 0))?;
+        let mut stream = socket.connect(proxy).await?;
+        stream.set_nodelay(true)?;
+        if self.case.way == Way::Open {
+            return Ok(Box::new(stream));
+        }
+        let host = self.fill("{host}", ports);
+        stream.write_all(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
+        let head = raw::read_head(&mut stream).await;
+        if raw::status_of(&head) != Some(200) {
+            return Err(io::Error::other(format!("CONNECT was answered {head:?}")));
+        }
+        if self.case.way == Way::Plain {
+            return Ok(Box::new(stream));
+        }
+        let name = ServerName::try_from(self.name()).map_err(io::Error::other)?;
+        let connector = TlsConnector::from(pki::client(ca, &["http/1.1"]));
+        Ok(Box::new(connector.connect(name, stream).await?))
+    }
+
+    async fn step(&self, wire: &mut Wire, step: &Step, ports: Ports) -> Result<(), String> {
+        match step {
+            // The peer may close before it has read everything: what it answered is what counts.
+            Step::Send(text) => drop(wire.send(&bytes(&self.fill(text, ports))).await),
+            Step::Await(text) => {
+                let wanted = self.fill(text, ports);
+                if !wire.wait_for(&wanted).await {
+                    return Err(format!("waited in vain for {wanted:?}, got {:?}", wire.text()));
+                }
+            }
+            Step::Pause(time) => tokio::time::sleep(*time).await,
+            Step::Close => wire.close().await,
+        }
+        Ok(())
+    }
+
+    /// Compares what the client got.
+    async fn judge(&self, wire: &mut Wire, ports: Ports) -> Vec<String> {
+        let case = &self.case;
+        let expected = with_length(self.fill(&case.answer, ports));
+        let whole =
+            wire.read_until(|text| is_whole(text, &expected, case.page), case.end == Some(End::Closed)).await;
+        let mut faults = Vec::new();
+        if !whole {
+            faults.push(match (case.end, wire.is_closed()) {
+                (Some(End::Closed), false) => "the connection stays open".to_owned(),
+                _ => "the answer does not come to its end".to_owned(),
+            });
+        }
+        let text = wire.text();
+        match case.page {
+            None if text != expected => {
+                faults.push(format!("the client got\n  {text:?}\nin place of\n  {expected:?}"));
+            }
+            None => {}
+            Some(status) => faults.extend(fault_of_page(&text, &expected, status, case.end)),
+        }
+        if faults.is_empty() && case.end == Some(End::Kept) {
+            faults.extend(self.probe(wire, text.len()).await);
+        }
+        faults
+    }
+
+    /// Shows that the connection is in a good state: on the open port by a request that the proxy itself answers.
+    async fn probe(&self, wire: &mut Wire, already: usize) -> Option<String> {
+        const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
+        if !self.is_probed() {
+            return wire.is_closed().then(|| "the connection was closed".to_owned());
+        }
+        let _ = wire.send(b"GET /healthz HTTP/1.1\r\nHost: proxy\r\n\r\n").await;
+        wire.read_until(|text| text.len() >= already + ANSWER.len(), false).await;
+        let text = wire.text();
+        (text.get(already..) != Some(ANSWER))
+            .then(|| format!("behind it the connection gave {:?}", text.get(already..)))
+    }
+
+    fn fault_at_origin(&self, origin: &Origin) -> Option<String> {
+        let expected: Vec<String> =
+            self.case.reached.iter().map(|text| self.fill(text, origin.ports)).collect();
+        let reached = origin.received(self.origin);
+        (reached != expected).then(|| format!("the origin got\n  {reached:#?}\nin place of\n  {expected:#?}"))
+    }
+
+    fn fault_in_log(&self, lines: &[Value]) -> Vec<String> {
+        let client = self.client.to_string();
+        let mut lines: Vec<&Value> = lines.iter().filter(|line| line["source.ip"] == *client).collect();
+        if lines.len() != self.lines() {
+            return vec![format!("{} lines in place of {}: {lines:#?}", lines.len(), self.lines())];
+        }
+        let by_start = |line: &&Value| line["event.id"].as_str().map(str::to_owned);
+        lines.sort_by_key(by_start); // ids sort by the time at which the exchange began
+        let skip = usize::from(self.case.way != Way::Open);
+        let pairs = lines.into_iter().skip(skip).zip(&self.case.events);
+        pairs.filter_map(|(line, noted)| noted.fault(line)).collect()
+    }
+}
+
+impl Noted {
+    fn fault(&self, line: &Value) -> Option<String> {
+        let status = line["http.response.status_code"].as_u64();
+        let fits = status == self.status.map(u64::from)
+            && line["wardgate.outcome"] == *self.outcome
+            && self.detail.is_none_or(|detail| line["wardgate.detail"] == *detail);
+        (!fits).then(|| format!("recorded as {line:#}\nin place of {self:?}"))
+    }
+}
+
+/// Fills in `{length}`, for an answer whose length depends on the origin's name.
+fn with_length(answer: String) -> String {
+    let length = answer.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+    answer.replace("{length}", &length.to_string())
+}
+
+/// Whether all that is expected has arrived.
+fn is_whole(text: &str, expected: &str, page: Option<u16>) -> bool {
+    let Some(rest) = text.get(expected.len()..) else { return false };
+    if page.is_none() {
+        return true;
+    }
+    let Some((head, body)) = rest.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| body.len() >= length)
+}
+
+/// What is wrong with a page of Wardgate's own behind `before`.
+fn fault_of_page(text: &str, before: &str, status: u16, end: Option<End>) -> Option<String> {
+    let Some(page) = text.strip_prefix(before) else {
+        return Some(format!("the client got\n  {text:?}\nin place of\n  {before:?}\nand a page"));
+    };
+    let says_close = page.contains("\r\nconnection: close\r\n");
+    let sound = page.starts_with(&format!("HTTP/1.1 {status} "))
+        && page.contains("\r\nproxy-status: wardgate; error=")
+        && page.contains("Reference")
+        && page.matches("HTTP/1.1 ").count() == 1
+        && says_close == (end == Some(End::Closed));
+    (!sound).then(|| format!("no page with the status {status} and the end {end:?} but {page:?}"))
+}
+
+/// The bytes that a text stands for.
+fn bytes(text: &str) -> Vec<u8> {
+    text.chars().map(|letter| u8::try_from(letter).expect("characters up to U+00FF")).collect()
+}
+
+/// The text that stands for bytes, with Wardgate's pseudonym made the same in every run.
+fn text(bytes: &[u8]) -> String {
+    const FRONT: &str = "wardgate-";
+    const DIGITS: usize = 8;
+    let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(FRONT) {
+        let digits = rest.get(at + FRONT.len()..at + FRONT.len() + DIGITS);
+        let end = match digits {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => at + FRONT.len() - 1,
+            _ => at + FRONT.len(),
+        };
+        plain.push_str(&rest[..end]);
+        rest = &rest[at + FRONT.len() + if end < at + FRONT.len() { DIGITS } else { 0 }..];
+    }
+    plain + rest
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// The client's end of a connection.
+struct Wire {
+    stream: Box<dyn Stream>,
+    received: Vec<u8>,
+    waited: usize,
+    closed: bool,
+}
+
+impl Wire {
+    fn over(stream: Box<dyn Stream>) -> Self {
+        Self { stream, received: Vec::new(), waited: 0, closed: false }
+    }
+
+    fn text(&self) -> String {
+        text(&self.received)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let sending = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        timeout(PATIENCE, sending).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    async fn close(&mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// Reads once; whether anything came.
+    async fn read(&mut self) -> bool {
+        let mut buffer = [0; 16 * 1024];
+        match timeout(PATIENCE, self.stream.read(&mut buffer)).await {
+            Ok(Ok(count)) if count > 0 => {
+                self.received.extend(&buffer[..count]);
+                true
+            }
+            Ok(_) => {
+                self.closed = true;
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
+    async fn wait_for(&mut self, wanted: &str) -> bool {
+        loop {
+            let text = self.text();
+            if let Some(at) = text[self.waited..].find(wanted) {
+                self.waited += at + wanted.len();
+                return true;
+            }
+            if !self.read().await {
+                return false;
+            }
+        }
+    }
+
+    /// Reads until this is enough, and where `to_the_end` until the peer has closed; whether both are so.
+    async fn read_until(&mut self, enough: impl Fn(&str) -> bool, to_the_end: bool) -> bool {
+        while to_the_end || !enough(&self.text()) {
+            if !self.read().await {
+                return self.closed && to_the_end && enough(&self.text());
+            }
+        }
+        true
+    }
+}
+
+/// The origin of all cases: each case has an address of its own on it.
+struct Origin {
+    ports: Ports,
+    seen: Arc<Seen>,
+    _tasks: JoinSet<()>,
+}
+
+/// The bytes of each connection, by the address at which it arrived.
+#[derive(Default)]
+struct Seen(Mutex<HashMap<IpAddr, Vec<Vec<u8>>>>);
+
+impl Seen {
+    fn begin(&self, address: IpAddr) -> usize {
+        let mut seen = self.0.lock().unwrap();
+        let connections = seen.entry(address).or_default();
+        connections.push(Vec::new());
+        connections.len() - 1
+    }
+
+    fn add(&self, address: IpAddr, connection: usize, bytes: &[u8]) {
+        self.0.lock().unwrap().get_mut(&address).unwrap()[connection].extend(bytes);
+    }
+
+    fn contains(&self, address: IpAddr, connection: usize, from: usize, wanted: &str) -> Option<usize> {
+        let seen = self.0.lock().unwrap();
+        let text = text(&seen[&address][connection]);
+        text[from..].find(wanted).map(|at| from + at + wanted.len())
+    }
+}
+
+impl Origin {
+    async fn start(pki: &Pki, cases: &[Placed]) -> Self {
+        let everywhere = |port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
+        let plain = TcpListener::bind(everywhere(0)).await.unwrap();
+        let tls = TcpListener::bind(everywhere(0)).await.unwrap();
+        let ports =
+            Ports { plain: plain.local_addr().unwrap().port(), tls: tls.local_addr().unwrap().port() };
+        let fill = |placed: &Placed, step: &Step| match step {
+            Step::Send(text) => Step::Send(placed.fill(text, ports)),
+            Step::Await(text) => Step::Await(placed.fill(text, ports)),
+            other => other.clone(),
+        };
+        let scripts: HashMap<IpAddr, Vec<Vec<Step>>> = cases
+            .iter()
+            .map(|placed| {
+                let script = |steps: &Vec<Step>| steps.iter().map(|step| fill(placed, step)).collect();
+                (placed.origin.into(), placed.case.origin.iter().map(script).collect())
+            })
+            .collect();
+        let (scripts, seen) = (Arc::new(scripts), Arc::new(Seen::default()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(plain, None, Arc::clone(&scripts), Arc::clone(&seen)));
+        let acceptor = TlsAcceptor::from(pki.server(&["http/1.1"]));
+        tasks.spawn(accept(tls, Some(acceptor), scripts, Arc::clone(&seen)));
+        Self { ports, seen, _tasks: tasks }
+    }
+
+    /// What came in at an address, by connection; those that carried nothing are left out.
+    fn received(&self, address: Ipv4Addr) -> Vec<String> {
+        let seen = self.seen.0.lock().unwrap();
+        let connections = seen.get(&IpAddr::from(address)).into_iter().flatten();
+        connections.filter(|bytes| !bytes.is_empty()).map(|bytes| text(bytes)).collect()
+    }
+}
+
+type Scripts = Arc<HashMap<IpAddr, Vec<Vec<Step>>>>;
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, scripts: Scripts, seen: Arc<Seen>) {
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(serve(stream, tls.clone(), Arc::clone(&scripts), Arc::clone(&seen)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, scripts: Scripts, seen: Arc<Seen>) {
+    let _ = stream.set_nodelay(true);
+    let address = stream.local_addr().unwrap().ip();
+    let mut stream: Box<dyn Stream> = match tls {
+        None => Box::new(stream),
+        Some(tls) => match tls.accept(stream).await {
+            Ok(stream) => Box::new(stream),
+            Err(_) => return,
+        },
+    };
+    let connection = seen.begin(address);
+    let Some(scripts) = scripts.get(&address) else { return };
+    let steps = scripts.get(connection).or(scripts.last()).cloned().unwrap_or_default();
+    let mut waited = 0;
+    for step in steps {
+        match step {
+            Step::Send(text) => {
+                if stream.write_all(&bytes(&text)).await.is_err() || stream.flush().await.is_err() {
+                    return;
+                }
+            }
+            Step::Pause(time) => tokio::time::sleep(time).await,
+            Step::Close => drop(stream.shutdown().await),
+            Step::Await(wanted) => {
+                waited = loop {
+                    if let Some(end) = seen.contains(address, connection, waited, &wanted) {
+                        break end;
+                    }
+                    if !record(&mut stream, &seen, address, connection).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+    while record(&mut stream, &seen, address, connection).await {}
+}
+
+/// Reads once and records it; whether anything came.
+async fn record(stream: &mut Box<dyn Stream>, seen: &Seen, address: IpAddr, connection: usize) -> bool {
+    let mut buffer = [0; 16 * 1024];
+    match stream.read(&mut buffer).await {
+        Ok(count) if count > 0 => {
+            seen.add(address, connection, &buffer[..count]);
+            true
+        }
+        _ => false,
+    }
+}
