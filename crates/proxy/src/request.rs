@@ -27,7 +27,7 @@ use crate::response;
 use crate::scan::{Context, Watch, stops};
 use crate::tunnel;
 use crate::upload::{ClientFailure, Upload, UploadProgress};
-use crate::upstream::{Source, UpstreamError};
+use crate::upstream::{Overlooked, Source, UpstreamError, Way};
 
 /// How long a request waits for room in the journal before it is turned away.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -255,12 +255,14 @@ impl Known {
         self.exchange.upload = Some(Arc::clone(&progress));
         prepare(onward.headers_mut(), parts.version, scanned);
         let shared = Arc::clone(&self.exchange.conn.shared);
+        let context = Arc::clone(&self.context);
         let answer = {
             let own = &self.exchange.conn.own_origins;
-            shared.upstream.send(&self.context.target, onward.map(|()| upload), &progress, own).await
+            shared.upstream.send(way(&context), onward.map(|()| upload), &progress, own).await
         };
         match answer {
             Ok(answer) => {
+                note_overlooked(&answer, &mut self.exchange.event);
                 progress.take_notes().record(&mut self.exchange.event);
                 response::relay(self, answer, &findings).await
             }
@@ -343,10 +345,12 @@ impl Known {
         prepare(onward.headers_mut(), parts.version, false);
         ask_for_upgrade(onward.headers_mut(), protocol);
         let shared = Arc::clone(&self.exchange.conn.shared);
-        let mut answer = match shared.upstream.open_upgrade(&self.context.target, onward, &progress).await {
+        let context = Arc::clone(&self.context);
+        let mut answer = match shared.upstream.open_upgrade(way(&context), onward, &progress).await {
             Ok(answer) => answer,
             Err(error) => return self.refuse(Refusal::Upstream(error)),
         };
+        note_overlooked(&answer, &mut self.exchange.event);
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             let relayed = response::relay(&mut self, answer.map(Source::from), &findings).await;
             return match relayed {
@@ -397,6 +401,18 @@ impl Known {
             local::internal(&conn.shared, &own(conn, &request), &wording)
         };
         self.exchange.deliver_own(answered)
+    }
+}
+
+/// The way to the origin, under the exception that policy makes for it.
+fn way(context: &Context) -> Way<'_> {
+    Way { target: &context.target, exception: context.certificate_exception() }
+}
+
+/// Notes what was overlooked of the origin's certificate.
+fn note_overlooked<B>(answer: &Response<B>, event: &mut EventGuard) {
+    if let Some(overlooked) = answer.extensions().get::<Overlooked>() {
+        overlooked.note(event);
     }
 }
 
