@@ -1,5 +1,6 @@
 //! What the end-to-end tests are made of: an origin, a client, mail and webhook servers, and Wardgate itself.
 
+pub(crate) mod chains;
 pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod git;

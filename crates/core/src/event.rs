@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     BoxFuture, Concern, Decision, Fault, Finding, GroupName, IdentitySource, Purpose, Route, RuleRef, Target,
-    TextKind, UserName, Verdict,
+    TextKind, TlsProblem, UserName, Verdict,
 };
 
 /// The decision id: on the block page, in the alert and in the access log. A version 7 UUID: sorts by time.
@@ -152,6 +152,10 @@ pub struct Event {
     pub fault: Option<Fault>,
     /// What the person wrote.
     pub written: Vec<WrittenText>,
+    /// What was wrong with the origin's TLS: why it was refused, or what was overlooked.
+    pub tls_problems: Vec<TlsProblem>,
+    /// The exception under which it was overlooked; nothing where it was not.
+    pub tls_exception: Option<RuleRef>,
     /// The status sent to the client.
     pub status: Option<u16>,
     /// Media type of the answer, without parameters.
@@ -195,6 +199,8 @@ impl Event {
             findings: Vec::new(),
             fault: None,
             written: Vec::new(),
+            tls_problems: Vec::new(),
+            tls_exception: None,
             status: None,
             mime: None,
             request_bytes: 0,

@@ -13,8 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use wardgate_core::{
-    AlertLevel, CERTAIN, Concern, Event, Evidence, Fault, Finding, IdentitySource, Outcome, PhraseHit,
-    Purpose, Route, RuleRef, Target, TextKind, UserName, Verdict, WrittenText,
+    AlertLevel, CERTAIN, Concern, Event, Evidence, Excusable, Fault, Finding, IdentitySource, Outcome,
+    PhraseHit, Purpose, Route, RuleRef, Target, TextKind, TlsProblem, UserName, Verdict, WrittenText,
 };
 use wardgate_journal::Record;
 
@@ -173,8 +173,29 @@ fn too_long() -> Event {
     }
 }
 
-fn events() -> [Event; 7] {
-    [allowed(), blocked_by_list(), concern_by_phrases(), tunnel(), cut_for_a_fault(), malformed(), too_long()]
+fn certificate_overlooked() -> Event {
+    Event {
+        group: Some("staff".into()),
+        rule: rule("<default>", "", 0),
+        tls_problems: vec![TlsProblem::Expired, TlsProblem::SelfSigned],
+        tls_exception: rule("<certificate-exception>", "certificates.toml", 12),
+        status: Some(200),
+        outcome: Outcome::Completed,
+        ..event("10.1.2.9", "https://old-printer.school.example/")
+    }
+}
+
+fn events() -> [Event; 8] {
+    [
+        allowed(),
+        blocked_by_list(),
+        concern_by_phrases(),
+        tunnel(),
+        cut_for_a_fault(),
+        malformed(),
+        too_long(),
+        certificate_overlooked(),
+    ]
 }
 
 fn encode(event: &Event, number: usize) -> String {
@@ -217,6 +238,24 @@ fn every_key_is_documented() {
     }
     for key in keys {
         assert!(documentation.contains(&format!("`{key}`")), "docs/access-log.md says nothing of `{key}`");
+    }
+}
+
+#[test]
+fn every_problem_with_tls_is_documented() {
+    let documentation = fs::read_to_string(file("../../docs/access-log.md")).unwrap();
+    for problem in TlsProblem::ALL {
+        let exception = match problem.excusable() {
+            Excusable::Yes => "yes",
+            Excusable::Pinned => "pinned",
+            Excusable::Never => "never",
+        };
+        let rows = documentation.lines().filter(|line| line.starts_with(&format!("| `{problem}` |")));
+        let rows: Vec<&str> = rows.collect();
+        assert!(
+            matches!(&rows[..], [row] if row.ends_with(&format!("| {exception} |"))),
+            "{problem}: {rows:?}"
+        );
     }
 }
 

@@ -11,8 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use wardgate_core::{Decision, Event, Outcome, TargetError, Verdict, Wording};
-use wardgate_tls::Problem;
+use wardgate_core::{Decision, Event, Outcome, TargetError, TlsProblem, Verdict, Wording};
 
 use crate::body::Body;
 use crate::framing::Violation;
@@ -139,7 +138,11 @@ impl Pages {
         if let Ok(id) = HeaderValue::from_str(&event.id.to_string()) {
             headers.insert(DECISION, id);
         }
-        if let Ok(status) = HeaderValue::from_str(&format!("wardgate; error={}", words.error)) {
+        let tls_problem = tls_problem(refusal);
+        event.tls_problems.extend(tls_problem);
+        // RFC 9209: `details` says more than the registered words can.
+        let details = tls_problem.map_or(String::new(), |problem| format!("; details=\"{problem}\""));
+        if let Ok(status) = HeaderValue::from_str(&format!("wardgate; error={}{details}", words.error)) {
             headers.insert(PROXY_STATUS, status);
         }
         match refusal {
@@ -254,6 +257,14 @@ fn built_in_rule(refusal: &Refusal) -> &'static str {
     }
 }
 
+/// What is wrong with the origin's TLS, where that is why.
+fn tls_problem(refusal: &Refusal) -> Option<TlsProblem> {
+    match refusal {
+        Refusal::Upstream(UpstreamError::Tls(failure)) => Some(failure.problem),
+        _ => None,
+    }
+}
+
 /// What a technician reads in the event.
 fn detail(refusal: &Refusal) -> String {
     match refusal {
@@ -261,7 +272,7 @@ fn detail(refusal: &Refusal) -> String {
         Refusal::Target(error) => error.to_string(),
         Refusal::Misdirected => "the request is for another host than the tunnel".to_owned(),
         Refusal::Loop => "the request has passed through this proxy before".to_owned(),
-        Refusal::Upstream(error) => error.reason().to_owned(),
+        Refusal::Upstream(error) => error.reason().into_owned(),
         Refusal::Login { reason, .. } | Refusal::AccountsUnavailable(reason) => (*reason).to_owned(),
         Refusal::Internal(reason) | Refusal::Forbidden(reason) => (*reason).to_owned(),
         Refusal::NotFound => "nothing here at this address".to_owned(),
@@ -417,19 +428,19 @@ fn upstream_words(error: &UpstreamError) -> Words {
         UpstreamError::ConnectTimeout => {
             (504, "The site does not answer", "It took too long to connect.", ORIGIN, "connection_timeout")
         }
-        UpstreamError::Tls(Problem::Handshake) => (
-            502,
-            "The site cannot be opened securely",
-            Problem::Handshake.sentence(),
-            ORIGIN,
-            "tls_protocol_error",
-        ),
-        UpstreamError::Tls(problem) => (
+        UpstreamError::Tls(failure) if failure.problem.is_about_certificate() => (
             502,
             "The site cannot be trusted",
-            problem.sentence(),
+            failure.problem.sentence(),
             "Somebody may be listening in, so the page is not opened. The site's owner can mend this.",
             "tls_certificate_error",
+        ),
+        UpstreamError::Tls(failure) => (
+            502,
+            "The site cannot be opened securely",
+            failure.problem.sentence(),
+            ORIGIN,
+            "tls_protocol_error",
         ),
         UpstreamError::Closed => (
             502,

@@ -31,7 +31,7 @@ use crate::response;
 use crate::scan::{Context, Watch, stops};
 use crate::tunnel;
 use crate::upload::{ClientFailure, Upload, UploadProgress};
-use crate::upstream::{Source, UpstreamError};
+use crate::upstream::{Overlooked, Source, UpstreamError, Way};
 
 /// How long a request waits for room in the journal before it is turned away.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -271,12 +271,14 @@ impl Known {
         self.exchange.upload = Some(Arc::clone(&progress));
         prepare(onward.headers_mut(), parts.version, scanned);
         let shared = Arc::clone(&self.exchange.conn.shared);
+        let context = Arc::clone(&self.context);
         let answer = {
             let own = &self.exchange.conn.own_origins;
-            shared.upstream.send(&self.context.target, onward.map(|()| upload), &progress, own).await
+            shared.upstream.send(way(&context), onward.map(|()| upload), &progress, own).await
         };
         match answer {
             Ok(answer) => {
+                note_overlooked(&answer, &mut self.exchange.event);
                 progress.take_notes().record(&mut self.exchange.event);
                 response::relay(self, answer, &findings).await
             }
@@ -361,10 +363,12 @@ impl Known {
         onward.headers_mut().remove(EXPECT);
         ask_for_upgrade(onward.headers_mut(), protocol.clone());
         let shared = Arc::clone(&self.exchange.conn.shared);
-        let mut answer = match shared.upstream.open_upgrade(&self.context.target, onward, &progress).await {
+        let context = Arc::clone(&self.context);
+        let mut answer = match shared.upstream.open_upgrade(way(&context), onward, &progress).await {
             Ok(answer) => answer,
             Err(error) => return self.refuse(Refusal::Upstream(error)),
         };
+        note_overlooked(&answer, &mut self.exchange.event);
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             let relayed = response::relay(&mut self, answer.map(Source::from), &findings).await;
             return match relayed {
@@ -448,6 +452,18 @@ fn check(request: &Request<Incoming>, target: &Target) -> Result<(), Violation> 
         (None, _) => Ok(()),
         (Some(host), None) if agrees(host) => Ok(()), // RFC 9113, section 8.3.1
         _ => Err(Violation { status: 400, reason: "the Host is not the :authority" }),
+    }
+}
+
+/// The way to the origin, under the exception that policy makes for it.
+fn way(context: &Context) -> Way<'_> {
+    Way { target: &context.target, exception: context.certificate_exception() }
+}
+
+/// Notes what was overlooked of the origin's certificate.
+fn note_overlooked<B>(answer: &Response<B>, event: &mut EventGuard) {
+    if let Some(overlooked) = answer.extensions().get::<Overlooked>() {
+        overlooked.note(event);
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use wardgate_core::{
-    Decision, Fault, Finding, Membership, Phase, Purpose, Question, Ruleset, Scan, Target, TextKind, Verdict,
-    Who,
+    CertificateException, Decision, Fault, Finding, Membership, Phase, Purpose, Question, Ruleset, Scan,
+    Target, TextKind, Verdict, Who,
 };
 use wardgate_text::{Extractor, Limits, TextError};
 
@@ -33,6 +33,11 @@ impl Context {
             findings,
             fault,
         })
+    }
+
+    /// What policy overlooks of the origin's certificate.
+    pub(crate) fn certificate_exception(&self) -> Option<&Arc<CertificateException>> {
+        self.rules.policy.certificate_exception(self.target.host(), SystemTime::now())
     }
 }
 

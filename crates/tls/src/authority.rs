@@ -112,6 +112,11 @@ impl Authority {
         &self.pem
     }
 
+    /// The CA certificate in DER.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
     /// Where the CA certificate lies.
     pub fn certificate_path(&self) -> &Path {
         &self.path

@@ -13,7 +13,7 @@ use rustls::crypto::CryptoProvider;
 pub use authority::{Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE};
 pub use hello::{Hello, MAX_HELLO, Peek, peek};
 pub use mint::{MintError, Minter};
-pub use origin::{OriginTls, Problem, RootsError, problem};
+pub use origin::{Handshake, Offer, OriginTls, RootsError, TlsFailure};
 
 /// The cryptography used everywhere: aws-lc-rs with the post-quantum hybrid X25519MLKEM768 offered first.
 pub fn provider() -> Arc<CryptoProvider> {

@@ -68,6 +68,8 @@ pub(crate) enum Breadth {
     Any,
     /// Nothing as wide as a top-level domain or a registry's: what is named is always allowed, or never looked at.
     Narrow,
+    /// Any, and the host alone without its subdomains.
+    Exact,
 }
 
 /// Parses a host, which stands for its subdomains too.
@@ -84,6 +86,9 @@ pub(crate) fn host(
     };
     if let Ok(address) = written.parse::<IpAddr>() {
         return Some(Host::Address(address.to_canonical()));
+    }
+    if breadth == Breadth::Exact && written.starts_with(['*', '.']) {
+        return complain(format!("`{written}` is not a host"), "write each host by itself".to_owned());
     }
     if let Some(bare) = written.strip_prefix("*.").or_else(|| written.strip_prefix('.')) {
         return complain(

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::either::Either;
 
+use super::Overlooked;
 use crate::framing::Answers;
 use crate::upload::Upload;
 
@@ -25,6 +26,8 @@ type Connection = http1::Connection<TokioIo<Answers<Wire>>, Upload>;
 
 /// An open HTTP/1.1 connection.
 pub(super) struct Line {
+    /// What was overlooked when it was opened.
+    pub(super) overlooked: Option<Overlooked>,
     sender: http1::SendRequest<Upload>,
     connection: Driven,
 }
@@ -39,8 +42,12 @@ enum Driven {
 }
 
 impl Line {
-    pub(super) fn new(sender: http1::SendRequest<Upload>, connection: Connection) -> Self {
-        Self { sender, connection: Driven::Here(Box::new(connection)) }
+    pub(super) fn new(
+        sender: http1::SendRequest<Upload>,
+        connection: Connection,
+        overlooked: Option<Overlooked>,
+    ) -> Self {
+        Self { overlooked, sender, connection: Driven::Here(Box::new(connection)) }
     }
 
     /// Lets a task of its own drive the connection from now on: for an upgrade, which leaves it behind, and for a

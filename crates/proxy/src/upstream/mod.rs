@@ -6,6 +6,7 @@ mod line;
 mod pool;
 mod source;
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,9 +18,10 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
-use wardgate_core::{Scheme, Target};
-use wardgate_tls::{OriginTls, Problem, RootsError};
+use wardgate_core::{CertificateException, Event, RuleRef, Scheme, Target, TlsProblem};
+use wardgate_tls::{Offer, OriginTls, RootsError, TlsFailure};
 
 use crate::config::{UpstreamConfig, seconds};
 use crate::framing::{Switch, Violation};
@@ -72,7 +74,7 @@ pub(crate) enum UpstreamError {
     /// Connecting took too long.
     ConnectTimeout,
     /// TLS failed or the certificate does not verify.
-    Tls(Problem),
+    Tls(Box<TlsFailure>),
     /// The origin closed or reset the connection before it answered.
     Closed,
     /// The origin's answer is not sound HTTP.
@@ -85,8 +87,8 @@ pub(crate) enum UpstreamError {
 
 impl UpstreamError {
     /// For the event and the log, in words.
-    pub(crate) fn reason(&self) -> &'static str {
-        match self {
+    pub(crate) fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Unresolvable => "the name does not resolve",
             Self::ResolverFailed => "the name servers do not answer",
             Self::Forbidden => "the address is never connected to",
@@ -94,14 +96,41 @@ impl UpstreamError {
             Self::Unreachable(io::ErrorKind::ConnectionRefused) => "the origin refused the connection",
             Self::Unreachable(_) => "the origin cannot be reached",
             Self::ConnectTimeout => "connecting to the origin took too long",
-            Self::Tls(problem) => problem.as_str(),
+            Self::Tls(failure) => return Cow::Owned(failure.to_string()),
             Self::Closed => "the origin closed the connection before it answered",
             Self::Malformed(reason) => reason,
             Self::ResponseTimeout => "the origin did not answer in time",
             Self::Client(ClientFailure::Stalled) => "the request's body stalled",
             Self::Client(ClientFailure::Malformed(reason)) => reason,
             Self::Client(ClientFailure::Broken) => "the client broke off its request",
-        }
+        })
+    }
+}
+
+/// The way to an origin: what is asked for, and what policy overlooks of the certificate there.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) exception: Option<&'a Arc<CertificateException>>,
+}
+
+/// What was overlooked when a connection was opened. Travels with each answer that came over it.
+#[derive(Clone)]
+pub(crate) struct Overlooked {
+    problems: Arc<[TlsProblem]>,
+    exception: RuleRef,
+}
+
+impl Overlooked {
+    fn of(way: Way<'_>, problems: Vec<TlsProblem>) -> Option<Self> {
+        let exception = way.exception?.rule.clone();
+        (!problems.is_empty()).then(|| Self { problems: problems.into(), exception })
+    }
+
+    /// Notes it in the event of an exchange.
+    pub(crate) fn note(&self, event: &mut Event) {
+        event.tls_problems = self.problems.to_vec();
+        event.tls_exception = Some(self.exception.clone());
     }
 }
 
@@ -117,12 +146,17 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Sets it up; `own_port` is the proxy's, which is never dialled.
-    pub(crate) fn new(config: &UpstreamConfig, own_port: u16) -> Result<Self, UpstreamSetupError> {
+    /// Sets it up; `own` are the authorities that sign for clients, `own_port` the proxy's port: no origin may show
+    /// the first, and nobody dials the second.
+    pub(crate) fn new(
+        config: &UpstreamConfig,
+        own: &[CertificateDer<'_>],
+        own_port: u16,
+    ) -> Result<Self, UpstreamSetupError> {
         Ok(Self {
             dialer: Dialer::new(config, own_port)?,
             pool: Pool::start(seconds(config.keep_alive_secs)),
-            tls: OriginTls::new(&config.extra_roots)?,
+            tls: OriginTls::new(&config.extra_roots, own)?,
             connect_timeout: seconds(config.connect_timeout_secs),
             response_timeout: seconds(config.response_timeout_secs),
             idle_timeout: seconds(config.idle_timeout_secs),
@@ -141,7 +175,7 @@ impl Upstream {
     /// they are. `own` are the client connection's own connections to origins.
     pub(crate) async fn send(
         &self,
-        target: &Target,
+        way: Way<'_>,
         mut request: Request<Upload>,
         progress: &Arc<UploadProgress>,
         own: &OwnOrigins,
@@ -151,8 +185,8 @@ impl Upstream {
         let length = length_of(request.headers());
         let logs_in = pool::names_connection_login(request.headers(), AUTHORIZATION);
         for attempt in 0..=MAX_RETRIES {
-            let mut lease = self.lease(target, own, attempt == MAX_RETRIES).await?;
-            address(&mut request, target, path.as_ref(), lease.is_http2(), progress);
+            let mut lease = self.lease(way, own, attempt == MAX_RETRIES).await?;
+            address(&mut request, way.target, path.as_ref(), lease.is_http2(), progress);
             let again = (repeatable && lease.is_reused()).then(|| copy(&request));
             match self.exchange(&mut lease, request, progress).await? {
                 Ok(answer) => {
@@ -183,14 +217,14 @@ impl Upstream {
     /// Sends a request for an upgrade over a connection of its own that speaks HTTP/1.1.
     pub(crate) async fn open_upgrade(
         &self,
-        target: &Target,
+        way: Way<'_>,
         mut request: Request<Upload>,
         progress: &Arc<UploadProgress>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
-        let mut lease = self.connected(self.open(target, Switch::Asked)).await?;
+        let mut lease = self.connected(self.open(way, Offer::Http1)).await?;
         lease.set_free();
-        address(&mut request, target, path.as_ref(), false, progress);
+        address(&mut request, way.target, path.as_ref(), false, progress);
         let sent = self.exchange(&mut lease, request, progress).await?;
         sent.map_err(|error| classify(error.error(), progress))
     }
@@ -220,19 +254,19 @@ impl Upstream {
     }
 
     /// A connection to the target's origin: the client's own, a pooled one, or a new one that may then be shared.
-    async fn lease(&self, target: &Target, own: &OwnOrigins, last: bool) -> Result<Lease, UpstreamError> {
-        if let Some(lease) = own.take(target) {
+    async fn lease(&self, way: Way<'_>, own: &OwnOrigins, last: bool) -> Result<Lease, UpstreamError> {
+        if let Some(lease) = own.take(way) {
             return Ok(lease);
         }
-        if !last && let Some(lease) = self.pool.take(target) {
+        if !last && let Some(lease) = self.pool.take(way) {
             return Ok(lease);
         }
-        let turn = self.pool.turn_to_connect(target);
+        let turn = self.pool.turn_to_connect(way);
         let _turn = tokio::time::timeout(TURN_PATIENCE, turn).await; // an origin that does not answer holds up nobody
-        if !last && let Some(lease) = self.pool.take(target) {
+        if !last && let Some(lease) = self.pool.take(way) {
             return Ok(lease);
         }
-        let lease = self.connected(self.open(target, Switch::Unasked)).await?;
+        let lease = self.connected(self.open(way, Offer::Any)).await?;
         lease.share(&self.pool);
         Ok(lease)
     }
@@ -246,16 +280,25 @@ impl Upstream {
             .unwrap_or(Err(UpstreamError::ConnectTimeout))
     }
 
-    async fn open(&self, target: &Target, switch: Switch) -> Result<Lease, UpstreamError> {
-        let stream = self.dialer.dial(target).await?;
-        match target.scheme() {
-            Scheme::Http => pool::http1(target, Wire::Left(stream), switch).await,
+    async fn open(&self, way: Way<'_>, offer: Offer) -> Result<Lease, UpstreamError> {
+        let switch = match offer {
+            Offer::Any => Switch::Unasked,
+            Offer::Http1 => Switch::Asked,
+        };
+        let stream = self.dialer.dial(way.target).await?;
+        match way.target.scheme() {
+            Scheme::Http => pool::http1(way, Wire::Left(stream), switch, None).await,
             Scheme::Https => {
-                let config = if switch == Switch::Asked { &self.tls.http1 } else { &self.tls.any };
-                let stream = dial::tls(stream, target, Arc::clone(config)).await?;
+                let handshake = self.tls.handshake(offer, way.exception);
+                let (stream, overlooked) = dial::tls(stream, way.target, &handshake).await?;
+                let overlooked = Overlooked::of(way, overlooked);
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 let wire = Wire::Right(stream);
-                if http2 { pool::http2(target, wire).await } else { pool::http1(target, wire, switch).await }
+                if http2 {
+                    pool::http2(way, wire, overlooked).await
+                } else {
+                    pool::http1(way, wire, switch, overlooked).await
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Open connections to origins: HTTP/1.1 connections one request at a time, HTTP/2 connections shared.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +11,10 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::OwnedMutexGuard;
-use wardgate_core::Target;
 
-use super::UpstreamError;
 use super::line::{Line, Wire};
 use super::source::{Carrier, Source};
+use super::{Overlooked, UpstreamError, Way};
 use crate::framing::{Answers, Switch};
 use crate::upload::Upload;
 
@@ -62,9 +62,10 @@ struct Shared {
     flights: Flight,
 }
 
-/// An exchange under way on an HTTP/2 connection. Travels with the answer until its body is done.
-#[derive(Clone, Default)]
-pub(crate) struct Flight(Arc<()>);
+/// An exchange under way on an HTTP/2 connection, with what was overlooked when that was opened. Travels with the answer
+/// until its body is done.
+#[derive(Clone)]
+pub(crate) struct Flight(Arc<Option<Overlooked>>);
 
 impl Flight {
     /// Exchanges under way beside the connection itself.
@@ -113,23 +114,23 @@ impl Pool {
     }
 
     /// A connection that is ready now.
-    pub(super) fn take(&self, target: &Target) -> Option<Lease> {
+    pub(super) fn take(&self, way: Way<'_>) -> Option<Lease> {
         let mut origins = self.origins();
-        let origin = origins.get_mut(key(target))?;
+        let origin = origins.get_mut(&*key(way))?;
         if let Some(shared) = origin.shared() {
             shared.used = Instant::now();
             let sender = Sender::Http2(shared.sender.clone(), shared.flights.clone());
-            return Some(Lease::new(target, sender, true));
+            return Some(Lease::new(way, sender, true));
         }
         let line = origin.ready()?;
-        Some(Lease::new(target, Sender::Http1(line), true))
+        Some(Lease::new(way, Sender::Http1(line), true))
     }
 
     /// Waits for the turn to open a connection; nothing to wait for where the origin speaks HTTP/1.1.
-    pub(super) async fn turn_to_connect(&self, target: &Target) -> Option<OwnedMutexGuard<()>> {
+    pub(super) async fn turn_to_connect(&self, way: Way<'_>) -> Option<OwnedMutexGuard<()>> {
         let connecting = {
             let mut origins = self.origins();
-            let origin = origins.entry(key(target).into()).or_default();
+            let origin = origins.entry(key(way).into()).or_default();
             if origin.speaks_http1 {
                 return None;
             }
@@ -172,10 +173,17 @@ impl Pool {
     }
 }
 
-/// Scheme, host and port: what a connection is good for.
-fn key(target: &Target) -> &str {
-    let start = target.as_str();
-    &start[..target.scheme().as_str().len() + 3 + target.authority().len()]
+/// Scheme, host and port, and what is overlooked there: what a connection is good for.
+fn key(way: Way<'_>) -> Cow<'_, str> {
+    let target = way.target;
+    let place = &target.as_str()[..target.scheme().as_str().len() + 3 + target.authority().len()];
+    match way.exception {
+        None => Cow::Borrowed(place),
+        Some(exception) => Cow::Owned(format!(
+            "{place} {:?} {:?} {:?}",
+            exception.accept, exception.fingerprint, exception.until
+        )),
+    }
 }
 
 enum Sender {
@@ -193,8 +201,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    fn new(target: &Target, sender: Sender, reused: bool) -> Self {
-        Self { key: key(target).into(), sender, reused, own: false }
+    fn new(way: Way<'_>, sender: Sender, reused: bool) -> Self {
+        Self { key: key(way).into(), sender, reused, own: false }
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -210,10 +218,14 @@ impl Lease {
         &mut self,
         request: Request<Upload>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
-        match &mut self.sender {
-            Sender::Http1(line) => line.send(request).await,
-            Sender::Http2(sender, _) => sender.try_send_request(request).await,
+        let (mut answer, overlooked) = match &mut self.sender {
+            Sender::Http1(line) => (line.send(request).await?, &line.overlooked),
+            Sender::Http2(sender, flight) => (sender.try_send_request(request).await?, &*flight.0),
+        };
+        if let Some(overlooked) = overlooked {
+            answer.extensions_mut().insert(overlooked.clone());
         }
+        Ok(answer)
     }
 
     /// Lets the connection run by itself from now on, whether or not anybody waits for its answer.
@@ -287,12 +299,16 @@ impl Return {
 pub(crate) struct OwnOrigins(Mutex<Vec<(Key, Line)>>);
 
 impl OwnOrigins {
-    pub(super) fn take(&self, target: &Target) -> Option<Lease> {
+    pub(super) fn take(&self, way: Way<'_>) -> Option<Lease> {
         let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         own.retain(|(_, line)| !line.is_closed());
-        let place = own.iter_mut().position(|(known, line)| **known == *key(target) && line.is_ready())?;
+        if own.is_empty() {
+            return None;
+        }
+        let wanted = key(way);
+        let place = own.iter_mut().position(|(known, line)| **known == *wanted && line.is_ready())?;
         let (_, line) = own.swap_remove(place);
-        Some(Lease { own: true, ..Lease::new(target, Sender::Http1(line), true) })
+        Some(Lease { own: true, ..Lease::new(way, Sender::Http1(line), true) })
     }
 
     fn keep(&self, key: Key, line: Line) {
@@ -313,18 +329,27 @@ pub(super) fn names_connection_login(headers: &HeaderMap, name: HeaderName) -> b
 }
 
 /// Speaks HTTP/1.1 over a new connection, on which every answer is checked before it is read.
-pub(super) async fn http1(target: &Target, wire: Wire, switch: Switch) -> Result<Lease, UpstreamError> {
+pub(super) async fn http1(
+    way: Way<'_>,
+    wire: Wire,
+    switch: Switch,
+    overlooked: Option<Overlooked>,
+) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD)
         .max_headers(MAX_FIELDS)
         .handshake(TokioIo::new(Answers::new(wire, switch)))
         .await
         .map_err(|_| UpstreamError::Closed)?;
-    Ok(Lease::new(target, Sender::Http1(Line::new(sender, connection)), false))
+    Ok(Lease::new(way, Sender::Http1(Line::new(sender, connection, overlooked)), false))
 }
 
 /// Speaks HTTP/2 over a new connection.
-pub(super) async fn http2(target: &Target, wire: Wire) -> Result<Lease, UpstreamError> {
+pub(super) async fn http2(
+    way: Way<'_>,
+    wire: Wire,
+    overlooked: Option<Overlooked>,
+) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
@@ -335,5 +360,5 @@ pub(super) async fn http2(target: &Target, wire: Wire) -> Result<Lease, Upstream
         .await
         .map_err(|_| UpstreamError::Closed)?;
     tokio::spawn(connection);
-    Ok(Lease::new(target, Sender::Http2(sender, Flight::default()), false))
+    Ok(Lease::new(way, Sender::Http2(sender, Flight(Arc::new(overlooked))), false))
 }
