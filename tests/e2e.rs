@@ -14,6 +14,7 @@ mod curl;
 mod disguise;
 mod forward;
 mod http_requests;
+mod http_responses;
 mod identity;
 mod journal;
 mod large;
