@@ -17,6 +17,7 @@ mod disguise;
 mod exceptions;
 mod forward;
 mod http_requests;
+mod http_responses;
 mod identity;
 mod journal;
 mod large;

@@ -2,10 +2,15 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Mutex;
+
+/// One table at a time: all are in one file.
+static README: Mutex<()> = Mutex::new(());
 
 /// Checks that the section of `tests/README.md` between `<!-- cases: TABLE -->` and `<!-- end -->` lists exactly these
 /// names and sources, in order. With `WARDGATE_WRITE_README` in the environment it is written in place of checked.
 pub(crate) fn check(table: &str, rows: impl IntoIterator<Item = (&'static str, &'static str)>) {
+    let _turn = README.lock();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
     let mut wanted = String::from("\n| case | source |\n|---|---|\n");

@@ -40,6 +40,12 @@ enum Step {
     Await(String),
     /// Waits for so long.
     Pause(Duration),
+    /// Waits until the peer has closed.
+    AwaitEnd,
+    /// Tells the other script something.
+    Tell,
+    /// Waits until the other script has told something.
+    Hear,
     /// Ends the sending side; a script that ends without it keeps the connection open.
     Close,
 }
@@ -129,6 +135,12 @@ impl Case {
         self
     }
 
+    /// The client goes on once the origin says so.
+    pub(crate) fn waits_for_origin(mut self) -> Self {
+        self.client.push(Step::Hear);
+        self
+    }
+
     /// The client sends no more.
     pub(crate) fn closes(mut self) -> Self {
         self.client.push(Step::Close);
@@ -154,6 +166,12 @@ impl Case {
     /// The origin pauses, so that what follows is read by itself.
     pub(crate) fn origin_pauses(mut self) -> Self {
         self.script().push(Step::Pause(Duration::from_millis(50)));
+        self
+    }
+
+    /// The origin waits until its connection is closed by the proxy, and lets the client go on.
+    pub(crate) fn origin_is_left(mut self) -> Self {
+        self.script().extend([Step::AwaitEnd, Step::Tell]);
         self
     }
 
@@ -310,6 +328,8 @@ struct Placed {
     case: Arc<Case>,
     client: Ipv4Addr,
     origin: Ipv4Addr,
+    /// What the origin has told the client.
+    told: Arc<Semaphore>,
 }
 
 impl Placed {
@@ -317,7 +337,7 @@ impl Placed {
         let (high, low) = ((at / 250) as u8, (at % 250) as u8 + 1);
         let (client, origin) = (Ipv4Addr::new(127, 88, high, low), Ipv4Addr::new(127, 77, high, low));
         assert!(case.end.is_some(), "{}: it is not said whether the connection is kept", case.name);
-        Self { at, case: Arc::new(case), client, origin }
+        Self { at, case: Arc::new(case), client, origin, told: Arc::new(Semaphore::new(0)) }
     }
 
     fn name(&self) -> String {
@@ -398,6 +418,11 @@ impl Placed {
             }
             Step::Pause(time) => tokio::time::sleep(*time).await,
             Step::Close => wire.close().await,
+            Step::Hear => {
+                let heard = timeout(PATIENCE, self.told.acquire()).await;
+                heard.map_err(|_| "the origin never said to go on".to_owned())?.unwrap().forget();
+            }
+            Step::AwaitEnd | Step::Tell => unreachable!("of the origin alone"),
         }
         Ok(())
     }
@@ -646,18 +671,19 @@ impl Origin {
             Step::Await(text) => Step::Await(placed.fill(text, ports)),
             other => other.clone(),
         };
-        let scripts: HashMap<IpAddr, Vec<Vec<Step>>> = cases
+        let parts: HashMap<IpAddr, Part> = cases
             .iter()
             .map(|placed| {
                 let script = |steps: &Vec<Step>| steps.iter().map(|step| fill(placed, step)).collect();
-                (placed.origin.into(), placed.case.origin.iter().map(script).collect())
+                let scripts = placed.case.origin.iter().map(script).collect();
+                (placed.origin.into(), Part { scripts, told: Arc::clone(&placed.told) })
             })
             .collect();
-        let (scripts, seen) = (Arc::new(scripts), Arc::new(Seen::default()));
+        let (parts, seen) = (Arc::new(parts), Arc::new(Seen::default()));
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(plain, None, Arc::clone(&scripts), Arc::clone(&seen)));
+        tasks.spawn(accept(plain, None, Arc::clone(&parts), Arc::clone(&seen)));
         let acceptor = TlsAcceptor::from(pki.server(&["http/1.1"]));
-        tasks.spawn(accept(tls, Some(acceptor), scripts, Arc::clone(&seen)));
+        tasks.spawn(accept(tls, Some(acceptor), parts, Arc::clone(&seen)));
         Self { ports, seen, _tasks: tasks }
     }
 
@@ -669,17 +695,23 @@ impl Origin {
     }
 }
 
-type Scripts = Arc<HashMap<IpAddr, Vec<Vec<Step>>>>;
+type Parts = Arc<HashMap<IpAddr, Part>>;
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, scripts: Scripts, seen: Arc<Seen>) {
+/// The origin's part in a case.
+struct Part {
+    scripts: Vec<Vec<Step>>,
+    told: Arc<Semaphore>,
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, parts: Parts, seen: Arc<Seen>) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve(stream, tls.clone(), Arc::clone(&scripts), Arc::clone(&seen)));
+        connections.spawn(serve(stream, tls.clone(), Arc::clone(&parts), Arc::clone(&seen)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, scripts: Scripts, seen: Arc<Seen>) {
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, parts: Parts, seen: Arc<Seen>) {
     let _ = stream.set_nodelay(true);
     let address = stream.local_addr().unwrap().ip();
     let mut stream: Box<dyn Stream> = match tls {
@@ -690,7 +722,7 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, scripts: Scripts, se
         },
     };
     let connection = seen.begin(address);
-    let Some(scripts) = scripts.get(&address) else { return };
+    let Some(Part { scripts, told }) = parts.get(&address) else { return };
     let steps = scripts.get(connection).or(scripts.last()).cloned().unwrap_or_default();
     let mut waited = 0;
     for step in steps {
@@ -702,6 +734,9 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, scripts: Scripts, se
             }
             Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Close => drop(stream.shutdown().await),
+            Step::AwaitEnd => while record(&mut stream, &seen, address, connection).await {},
+            Step::Tell => told.add_permits(1),
+            Step::Hear => unreachable!("of the client alone"),
             Step::Await(wanted) => {
                 waited = loop {
                     if let Some(end) = seen.contains(address, connection, waited, &wanted) {

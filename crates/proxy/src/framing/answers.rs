@@ -24,6 +24,8 @@ const MAX_FIELDS: usize = 256;
 /// Interim answers before the final one. A slow WebDAV server sends a 102 now and then; what sends more is stalling.
 const MAX_INTERIM: u32 = 64;
 
+const SURPLUS: Violation = bad("bytes came that belong to no answer");
+
 /// Whether the origin may switch to another protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Switch {
@@ -44,7 +46,7 @@ enum State {
     Body(Body),
     /// Behind a 101: no longer HTTP/1.
     Opaque,
-    /// Something came that was not due: it is not even looked at.
+    /// Something came that was not due: it is not even looked at, and nothing more is read.
     Surplus,
 }
 
@@ -83,11 +85,10 @@ impl<I> Answers<I> {
         while at < bytes.len() {
             match &mut self.state {
                 State::Opaque => return Ok(bytes.len()),
-                State::Idle | State::Surplus if at > 0 => {
+                State::Idle | State::Surplus => {
                     self.state = State::Surplus;
                     break;
                 }
-                State::Idle | State::Surplus => return Err(bad("bytes came that belong to no answer").into()),
                 State::Head { to_head } => {
                     let to_head = *to_head;
                     let Some(end) = find_head(&bytes[at..], &mut self.searched, MAX_HEAD)? else { break };
@@ -238,6 +239,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Answers<I> {
                 buf.put_slice(&this.checked[..count]);
                 this.checked.advance(count);
                 return Poll::Ready(Ok(()));
+            }
+            if this.state == State::Surplus {
+                return Poll::Ready(Err(SURPLUS.into()));
             }
             let before = buf.filled().len();
             ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;

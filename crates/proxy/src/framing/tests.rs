@@ -162,7 +162,7 @@ async fn answer(request: &str, switch: Switch, bytes: &[u8], step: usize) -> (Ve
     }
     origin.shutdown().await.unwrap();
     let mut got = Vec::new();
-    let mut buffer = [0u8; 64];
+    let mut buffer = [0u8; 4096];
     loop {
         match answers.read(&mut buffer).await {
             Ok(0) => return (got, None),
