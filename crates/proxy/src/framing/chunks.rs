@@ -24,7 +24,9 @@ pub(super) enum Chunk {
     DataLf,
     /// At the start of a trailer line.
     TrailerStart { total: u32 },
-    /// In a trailer line.
+    /// In the name of a trailer field.
+    TrailerName { length: u16, total: u32 },
+    /// In the value of a trailer field.
     Trailer { length: u16, total: u32 },
     /// At the line feed of a trailer line.
     TrailerLf { total: u32 },
@@ -68,7 +70,15 @@ fn chunk_step(chunk: Chunk, byte: u8) -> io::Result<Option<Chunk>> {
         (Chunk::DataLf, b'\n') => Chunk::Size { value: 0, digits: 0 },
         (Chunk::TrailerStart { .. }, b'\r') => Chunk::EndLf,
         (Chunk::TrailerStart { total }, first) if is_token(first) => {
-            Chunk::Trailer { length: 1, total: total + 1 }
+            Chunk::TrailerName { length: 1, total: total + 1 }
+        }
+        (Chunk::TrailerName { length, total }, b':') => {
+            Chunk::Trailer { length: length + 1, total: total + 1 }
+        }
+        (Chunk::TrailerName { length, total }, name)
+            if is_token(name) && usize::from(length) < MAX_TRAILER_LINE && total < MAX_TRAILERS =>
+        {
+            Chunk::TrailerName { length: length + 1, total: total + 1 }
         }
         (Chunk::Trailer { total, .. }, b'\r') => Chunk::TrailerLf { total },
         (Chunk::Trailer { length, total }, b' '..=b'~' | b'\t' | 0x80..)
