@@ -11,6 +11,7 @@
 //! idle connection, a body or a reader that stalls.
 
 mod chunks;
+pub mod fuzzing;
 mod head;
 
 use std::io;
