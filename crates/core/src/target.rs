@@ -302,7 +302,8 @@ fn push_canonical_path(url: &mut String, path: &str) {
         return;
     }
     let start = url.len();
-    for segment in decode_unreserved(path)[1..].split('/') {
+    let decoded = decode_unreserved(path);
+    for segment in decoded[1..].split('/') {
         match segment {
             "." => {
                 url.push('/');
@@ -318,7 +319,7 @@ fn push_canonical_path(url: &mut String, path: &str) {
             }
         }
     }
-    let ends_in_dots = matches!(path.rsplit('/').next(), Some("." | ".."));
+    let ends_in_dots = matches!(decoded.rsplit('/').next(), Some("." | ".."));
     if url.len() == start || ends_in_dots {
         url.push('/');
     }
@@ -330,7 +331,8 @@ fn trim_trailing_slash(url: &mut String, start: usize) {
     }
 }
 
-/// Decodes `%41` to `A` where the character is unreserved, and writes other escapes in upper case.
+/// Decodes `%41` to `A` where the character is unreserved, and writes other escapes in upper case. A percent sign that
+/// begins no escape stands for itself, and is written as one: left alone, what is decoded behind it could complete it.
 fn decode_unreserved(path: &str) -> String {
     let bytes = path.as_bytes();
     let mut out = String::with_capacity(path.len());
@@ -348,6 +350,10 @@ fn decode_unreserved(path: &str) -> String {
             Some(byte) => {
                 out.push_str(&format!("%{byte:02X}"));
                 at += 3;
+            }
+            None if bytes[at] == b'%' => {
+                out.push_str("%25");
+                at += 1;
             }
             None => {
                 let next = path[at..].chars().next().map_or(1, char::len_utf8);
@@ -376,7 +382,10 @@ mod tests {
             ("encoded dots", "https://example.com/a/%2e%2E/b", "https://example.com/b"),
             ("unreserved escapes", "https://example.com/%41%7eb", "https://example.com/A~b"),
             ("reserved escapes", "https://example.com/a%2fb", "https://example.com/a%2Fb"),
-            ("broken escapes", "https://example.com/a%zz%4", "https://example.com/a%zz%4"),
+            ("broken escapes", "https://example.com/a%zz%4", "https://example.com/a%25zz%254"),
+            ("a broken escape made whole", "https://example.com/%%34%31", "https://example.com/%2541"),
+            ("encoded dots at the end", "https://example.com/a/b/%2e%2E", "https://example.com/a/"),
+            ("an encoded dot at the end", "https://example.com/a/%2e", "https://example.com/a/"),
             ("query untouched", "https://example.com/?q=%41", "https://example.com/?q=%41"),
             ("query without path", "https://example.com?q=a", "https://example.com/?q=a"),
             ("fragment dropped", "https://example.com/a#b", "https://example.com/a"),

@@ -34,6 +34,9 @@ mod tunnel;
 mod upload;
 mod upstream;
 
+#[doc(hidden)]
+pub use framing::fuzzing;
+
 pub use config::{ProxyConfig, UpstreamConfig};
 pub use listener::{Proxy, StartError};
 pub use shared::{Parts, Rules};

@@ -21,11 +21,12 @@ pub(super) fn find_head(raw: &[u8], searched: &mut usize, limit: usize) -> Resul
     const TOO_LARGE: Violation = Violation { status: 431, reason: "the head is too large" };
     while let Some(length) = memchr(b'\n', &raw[*searched..]) {
         let line_end = *searched + length;
-        if length == 0 || raw[line_end - 1] != b'\r' {
-            return Err(bad("a line of the head does not end in CR LF"));
-        }
+        // First, as it would be if the bytes had come one by one: what is behind the limit is not looked at.
         if line_end + 1 > limit {
             return Err(TOO_LARGE);
+        }
+        if length == 0 || raw[line_end - 1] != b'\r' {
+            return Err(bad("a line of the head does not end in CR LF"));
         }
         *searched = line_end + 1;
         if length == 1 {

@@ -14,6 +14,7 @@
 
 mod answers;
 mod bodies;
+pub mod fuzzing;
 mod head;
 
 use std::io;

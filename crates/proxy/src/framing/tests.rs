@@ -65,7 +65,9 @@ async fn sound_messages_pass_unchanged() {
 async fn unsound_heads_never_reach_the_parser() {
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(2000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X:\r\n".repeat(130));
+    let late = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\n\r\n", "a".repeat(2000));
     for (name, status, bytes) in [
+        ("a bare line feed behind the limit", 431, &*late),
         ("bare line feed", 400, "GET / HTTP/1.1\nHost: a\n\n"),
         ("bare line feed in fields", 400, "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"),
         ("bare carriage return", 400, "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n"),
@@ -124,6 +126,8 @@ async fn unsound_chunks_are_errors() {
         ("data too long", "3\r\nabcd\r\n"),
         ("huge size", "fffffffffffffffff\r\n"),
         ("bad trailer", "0\r\n: x\r\n\r\n"),
+        ("trailer without a colon", "0\r\nx\r\n\r\n"),
+        ("space before a trailer's colon", "0\r\nx : y\r\n\r\n"),
     ] {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
         for step in [1, 4096] {
