@@ -128,7 +128,7 @@ async fn tunnels(world: &World, peer: Peer, steps: &[usize]) -> Result<Vec<Point
     sleep(SETTLED).await;
     let before = running.memory(Memory::Now)?;
     let mut points = Vec::new();
-    for &count in steps {
+    for count in steps.iter().map(|count| *count.min(&world.most_tunnels)) {
         open_up_to(&mut open, count + 1, &client).await.with_context(|| format!("{count} tunnels"))?;
         sleep(SETTLED).await;
         let more = running.memory(Memory::Now)?.saturating_sub(before);

@@ -169,8 +169,8 @@ fn keep_points(points: Result<Vec<growth::Point>>, what: &str, repeat: usize, re
 
 fn fail(error: &anyhow::Error, what: &str, results: &mut Results) {
     eprintln!("  {what}: {error:#}");
-    let first = format!("{error:#}");
-    results.failures.push(format!("{what}: {}", first.lines().next().unwrap_or_default()));
+    let cause = error.root_cause().to_string();
+    results.failures.push(format!("{what}: {}", cause.lines().next().unwrap_or_default()));
 }
 
 /// What the figures were taken on, and with what.

@@ -37,6 +37,8 @@ pub(crate) struct World {
     pub(crate) policy: PathBuf,
     /// Where `oha` is.
     pub(crate) oha: PathBuf,
+    /// More tunnels than this cannot be open: the limit of open files.
+    pub(crate) most_tunnels: usize,
     _origin: Child,
 }
 
@@ -45,7 +47,7 @@ impl World {
     pub(crate) async fn new(policy: PathBuf, oha: PathBuf) -> Result<Self> {
         ensure!(policy.join("groups.toml").exists(), "{} is not Wardgate's policy", policy.display());
         let proxy_core = take_processors()?;
-        raise_open_files()?;
+        let most_tunnels = raise_open_files()?;
         let dir = tempfile::Builder::new().prefix("peers.").tempdir_in("/var/tmp")?;
         // Squid and e2guardian give up root before they open their logs.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
@@ -54,7 +56,7 @@ impl World {
         names::serve().await?;
         let origin = origin::start(dir.path()).await?;
         let programs = std::env::current_exe()?.parent().context("a program lies in a directory")?.to_owned();
-        Ok(Self { dir, proxy_core, programs, policy, oha, _origin: origin })
+        Ok(Self { dir, proxy_core, programs, policy, oha, most_tunnels, _origin: origin })
     }
 
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -123,10 +125,10 @@ fn take_processors() -> Result<usize> {
     Ok(proxy)
 }
 
-fn raise_open_files() -> Result<()> {
+/// As many open files as this needs, or as there may be; returns for how many tunnels they are enough.
+fn raise_open_files() -> Result<usize> {
+    const OTHERS: u64 = 400;
     let limit = rlimit::increase_nofile_limit(OPEN_FILES)?;
-    if limit < OPEN_FILES {
-        eprintln!("only {limit} open files are allowed: what needs more is left out");
-    }
-    Ok(())
+    let tunnels = limit.saturating_sub(OTHERS) / 2; // a proxy has both ends of each
+    Ok(usize::try_from(tunnels)?)
 }

@@ -131,8 +131,8 @@ impl Client {
         };
         let mut stream = self.dial().await?;
         let Route::Connect(tls) = &self.route else {
-            let request = format!("GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\n{FIELDS}");
-            let request = request.into_bytes().into();
+            let first = format!("GET http://{host}{path} HTTP/1.1\r\nHost: {host}\r\n");
+            let request = (first + "Proxy-Connection: keep-alive\r\n" + FIELDS).into_bytes().into();
             return Ok((Connection::Http1 { stream: Box::new(stream), request }, Opened::Plain));
         };
         connect(&mut stream, &host, buffer).await?;
@@ -147,7 +147,8 @@ impl Client {
             tokio::spawn(connection);
             return Ok((Connection::Http2 { sender, url: format!("https://{host}{path}").into() }, opened));
         }
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{FIELDS}").into_bytes().into();
+        let first = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+        let request = (first + "Connection: keep-alive\r\n" + FIELDS).into_bytes().into();
         Ok((Connection::Http1 { stream: Box::new(stream), request }, opened))
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use tokio::process::Command;
@@ -34,6 +35,8 @@ pub(super) fn command(world: &World, task: Task, log: &Path) -> Result<Command> 
         ("caprivatekeypath", in_dir(pki::SCHOOL_KEY)),
         ("certprivatekeypath", in_dir(pki::LEAF_KEY)),
         ("generatedcertpath", format!("'{}/'", minted.display())),
+        // Ten years from then; the default ended in 2024.
+        ("generatedcertstart", yesterday()?.to_string()),
         // 2 is the shipped mode: each phrase counts once. 0 looks for no phrases at all.
         ("weightedphrasemode", if task.work == Work::Scan { "2" } else { "0" }.to_owned()),
     ];
@@ -49,6 +52,12 @@ pub(super) fn command(world: &World, task: Task, log: &Path) -> Result<Command> 
     // Where OpenSSL looks for the roots of origins when nothing else is said.
     command.env("SSL_CERT_FILE", world.path(pki::ORIGIN_ROOT));
     Ok(command)
+}
+
+/// In seconds since 1970.
+fn yesterday() -> Result<u64> {
+    const DAY: u64 = 24 * 60 * 60;
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() - DAY)
 }
 
 /// The shipped file with some of its keys set to something else. Lists, which may come many times, are added.

@@ -22,8 +22,9 @@ pub(super) async fn command(world: &World, task: Task, log: &Path) -> Result<Com
     let database = dir.join("certificates");
     // Made as the user that will use it.
     let made = Command::new("runuser")
-        .args(["-u", "proxy", "--", CERTIFICATES, "-c", "-M", REMEMBERED, "-s"])
+        .args(["-u", "proxy", "--", CERTIFICATES, "-c", "-s"])
         .arg(&database)
+        .args(["-M", REMEMBERED])
         .stdout(Stdio::null())
         .status()
         .await;
