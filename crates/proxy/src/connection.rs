@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use wardgate_core::{Scheme, Target, Who};
 
 use crate::config::seconds;
-use crate::framing::{Framed, Framing, MAX_FIELDS, Violation};
+use crate::framing::{Framed, Framing, Violation};
 use crate::listener::Place;
 use crate::request;
 use crate::shared::Shared;
@@ -111,12 +111,13 @@ where
     let served = Arc::clone(&conn);
     let service = service_fn(move |request| {
         let conn = Arc::clone(&served);
-        async move { Ok::<_, Infallible>(request::handle(conn, request).await) }
+        // In a box: its room is large, and an idle connection has no use for it.
+        let answer = Box::pin(request::handle(conn, request));
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     // The framing check keeps limits and time; hyper's own stand a little behind it.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .max_headers(MAX_FIELDS + 2)
         .max_buf_size(max_head.max(16 * 1024) * 2)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(framed), service)

@@ -19,6 +19,20 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
+/// Fields that never go further, whether or not `Connection` names them.
+static HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHENTICATION_INFO,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
+
 /// The name under which this process appears in `Via`: its own, so that one Wardgate may stand behind another.
 static PSEUDONYM: LazyLock<String> =
     LazyLock::new(|| format!("wardgate-{:08x}", RandomState::new().hash_one(std::process::id()) as u32));
@@ -42,18 +56,9 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHENTICATION_INFO,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
+    // Few are there, mostly one: looked for among the names that are.
+    let is_hop_by_hop = |name: &HeaderName| HOP_BY_HOP.iter().find(|one| *one == name);
+    while let Some(name) = headers.keys().find_map(is_hop_by_hop) {
         headers.remove(name);
     }
     if wants_trailers {

@@ -93,7 +93,13 @@ impl Exchange {
             Ok(None) => self.answer_own(&request),
             Ok(Some((who, target))) => {
                 let known = self.known(who, request.method().clone(), target);
-                if is_connect { connect::answer(known, request).await } else { known.serve(request).await }
+                // What is rare is boxed, here and below: its room would be part of every exchange's, which is
+                // moved as a whole and kept for as long as the connection lives.
+                if is_connect {
+                    Box::pin(connect::answer(known, request)).await
+                } else {
+                    known.serve(request).await
+                }
             }
             Err(refusal) => self.refuse(refusal),
         }
@@ -182,10 +188,10 @@ impl Known {
 
     async fn serve(mut self, request: Request<Incoming>) -> Response<Body> {
         if self.context.target.host().as_name() == Some(INTERNAL_HOST) {
-            return self.answer_internal(request).await;
+            return Box::pin(self.answer_internal(request)).await;
         }
         if self.exchange.opaque {
-            return self.upgrade(request).await;
+            return Box::pin(self.upgrade(request)).await;
         }
         match self.forward(request).await {
             Ok(response) => self.exchange.deliver(response),

@@ -45,8 +45,8 @@ impl Context {
 pub(crate) struct Watch {
     context: Arc<Context>,
     kind: TextKind,
-    /// Nothing once looking has failed.
-    reader: Option<Reader>,
+    /// Nothing once looking has failed. In a box, because most exchanges have none.
+    reader: Option<Box<Reader>>,
     /// What the request's head led to.
     before: Arc<[Finding]>,
     found: Vec<Finding>,
@@ -83,7 +83,7 @@ impl Watch {
             Ok(None) => return None,
             Ok(Some(extractor)) => match context.rules.pipeline.scan(kind) {
                 Ok(scan) if scan.is_idle() => return None,
-                Ok(scan) => watch.reader = Some(Reader { extractor, scan, text: String::new() }),
+                Ok(scan) => watch.reader = Some(Box::new(Reader { extractor, scan, text: String::new() })),
                 Err(failure) => watch.fault = Some(Fault::Stage(failure.stage)),
             },
             Err(error) => watch.fault = Some(fault(&error)),

@@ -15,12 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Violation;
 use super::bodies::Body;
-use super::head::{bad, find_head, for_each_field, parse_length, split_head};
+use super::head::{MAX_FIELDS, bad, find_head, for_each_field, parse_length, split_head};
 
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 256 * 1024;
-/// The most header fields of an answer.
-const MAX_FIELDS: usize = 256;
 /// Interim answers before the final one. A slow WebDAV server sends a 102 now and then; what sends more is stalling.
 const MAX_INTERIM: u32 = 64;
 

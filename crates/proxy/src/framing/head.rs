@@ -6,8 +6,9 @@ use memchr::memchr;
 use super::bodies::Body;
 use super::{State, Violation};
 
-/// More header fields of a request than this are refused. hyper is given one more, so that this limit speaks first.
-pub(crate) const MAX_FIELDS: usize = 128;
+/// The most header fields of a message. As many as hyper reads without setting up room for more with every message;
+/// Apache stops there too, HAProxy one further on.
+pub(super) const MAX_FIELDS: usize = 100;
 /// The longest body: what still fits into a signed number, as other programs count.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 

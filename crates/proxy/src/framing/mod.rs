@@ -30,7 +30,6 @@ use tokio::time::{Instant, Sleep};
 
 pub(crate) use answers::{Answers, Switch};
 use bodies::Body;
-pub(crate) use head::MAX_FIELDS;
 use head::{Passed, check_request, find_head};
 
 /// What hyper reads in place of a head that is not sound. The answer to it closes the connection.

@@ -166,7 +166,7 @@ impl Upstream {
 
     /// Opens a bare connection, for a tunnel.
     pub(crate) async fn dial(&self, target: &Target) -> Result<TcpStream, UpstreamError> {
-        tokio::time::timeout(self.connect_timeout, self.dialer.dial(target))
+        tokio::time::timeout(self.connect_timeout, Box::pin(self.dialer.dial(target)))
             .await
             .unwrap_or(Err(UpstreamError::ConnectTimeout))
     }
@@ -222,7 +222,7 @@ impl Upstream {
         progress: &Arc<UploadProgress>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
-        let mut lease = self.connected(self.open(way, Offer::Http1)).await?;
+        let mut lease = self.connected(Box::pin(self.open(way, Offer::Http1))).await?;
         lease.set_free();
         address(&mut request, way.target, path.as_ref(), false, progress);
         let sent = self.exchange(&mut lease, request, progress).await?;
@@ -266,7 +266,7 @@ impl Upstream {
         if !last && let Some(lease) = self.pool.take(way) {
             return Ok(lease);
         }
-        let lease = self.connected(self.open(way, Offer::Any)).await?;
+        let lease = self.connected(Box::pin(self.open(way, Offer::Any))).await?;
         lease.share(&self.pool);
         Ok(lease)
     }

@@ -22,8 +22,6 @@ use crate::upload::Upload;
 const MAX_IDLE_PER_ORIGIN: usize = 32;
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 256 * 1024;
-/// The most header fields of an answer.
-const MAX_FIELDS: usize = 256;
 /// Exchanges on one HTTP/2 connection before another one is opened, as long as there are not too many.
 const BUSY_STREAMS: usize = 32;
 const MAX_SHARED_PER_ORIGIN: usize = 8;
@@ -337,7 +335,6 @@ pub(super) async fn http1(
 ) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD)
-        .max_headers(MAX_FIELDS)
         .handshake(TokioIo::new(Answers::new(wire, switch)))
         .await
         .map_err(|_| UpstreamError::Closed)?;
