@@ -1,6 +1,7 @@
 //! What the end-to-end tests are made of: an origin, a client, mail and webhook servers, and Wardgate itself.
 
 pub(crate) mod client;
+pub(crate) mod http2;
 pub(crate) mod listed;
 pub(crate) mod origin;
 pub(crate) mod pki;

@@ -2,6 +2,8 @@
 //! them. A case says everything: what each side sends and when, every byte that the origin must have received, every
 //! byte that the client must have received, whether its connection is kept, and what the access log must say.
 //!
+//! HTTP/2 is told of as a line for each frame (`harness/http2.rs`).
+//!
 //! Each case has a client address and an origin (name, address) of its own, so that cases run beside each other, and
 //! nothing that one leaves behind on a kept connection can answer another. Bytes are written as text in which each
 //! character up to U+00FF stands for one byte. In it stand `{host}` for the origin's authority, `{name}` for its name,
@@ -12,6 +14,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,7 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::{Pki, Wardgate, World, pki, raw};
+use super::{Pki, Wardgate, World, http2, pki, raw};
 
 /// How long anything may take before the case counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +39,10 @@ const BESIDE: usize = 8;
 enum Step {
     /// Sends these bytes.
     Send(String),
+    /// Sends these fields as a header block of HTTP/2, as they are.
+    Headers { stream: u32, fields: Vec<(String, String)>, end: bool },
+    /// Sends a part of a body over HTTP/2.
+    Data { stream: u32, bytes: String, end: bool },
     /// Waits until this was received, behind what the step before waited for.
     Await(String),
     /// Waits for so long.
@@ -59,6 +66,8 @@ pub(crate) enum Way {
     Plain,
     /// Inside an intercepted tunnel, HTTP/1.1 on both sides.
     Tls,
+    /// Inside an intercepted tunnel, HTTP/2 from the client and HTTP/1.1 to the origin.
+    Http2,
 }
 
 /// What becomes of the client's connection.
@@ -120,6 +129,24 @@ impl Case {
     /// The client sends these bytes.
     pub(crate) fn sends(mut self, bytes: impl Into<String>) -> Self {
         self.client.push(Step::Send(bytes.into()));
+        self
+    }
+
+    /// The client asks over HTTP/2: a header block with these fields, pseudo-header fields included.
+    pub(crate) fn asks(mut self, stream: u32, fields: &[(&str, &str)], end: bool) -> Self {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        self.client.push(Step::Headers { stream, fields, end });
+        self
+    }
+
+    /// The client asks the same so many times over HTTP/2, each on a stream of its own.
+    pub(crate) fn asks_often(self, numbers: RangeInclusive<u32>, fields: &[(&str, &str)]) -> Self {
+        numbers.fold(self, |case, number| case.asks(number * 2 - 1, fields, true))
+    }
+
+    /// The client sends a part of a body over HTTP/2.
+    pub(crate) fn sends_data(mut self, stream: u32, bytes: &str, end: bool) -> Self {
+        self.client.push(Step::Data { stream, bytes: bytes.to_owned(), end });
         self
     }
 
@@ -250,6 +277,16 @@ impl Case {
         asked.gets(OK_PASSED).kept().event(200, "completed")
     }
 
+    /// The access log says so many times that no answer was given.
+    pub(crate) fn events_without_answer(
+        self,
+        count: usize,
+        outcome: &'static str,
+        detail: &'static str,
+    ) -> Self {
+        (0..count).fold(self, |case, _| case.event_without_answer(outcome, Some(detail)))
+    }
+
     /// Refused as malformed: a page, the reason in the log, and the end of the connection. Nothing reaches the origin
     /// unless the case says so.
     pub(crate) fn refused(self, status: u16, reason: &'static str) -> Self {
@@ -346,7 +383,7 @@ impl Placed {
 
     /// Fills in what stands for the origin.
     fn fill(&self, text: &str, ports: Ports) -> String {
-        let port = if self.case.way == Way::Tls { ports.tls } else { ports.plain };
+        let port = if matches!(self.case.way, Way::Tls | Way::Http2) { ports.tls } else { ports.plain };
         text.replace("{host}", &format!("{}:{port}", self.name()))
             .replace("{name}", &self.name())
             .replace("{NAME}", &self.name().to_uppercase())
@@ -375,7 +412,10 @@ impl Placed {
             Ok(Err(error)) => return vec![format!("no connection: {error}")],
             Err(_) => return vec!["no connection in time".to_owned()],
         };
-        let mut wire = Wire::over(stream);
+        let mut wire = Wire::over(stream, self.case.way == Way::Http2);
+        if wire.http2 {
+            let _ = wire.send(&http2::preface()).await;
+        }
         for step in &self.case.client {
             if let Err(fault) = self.step(&mut wire, step, ports).await {
                 return vec![fault];
@@ -402,7 +442,8 @@ impl Placed {
             return Ok(Box::new(stream));
         }
         let name = ServerName::try_from(self.name()).map_err(io::Error::other)?;
-        let connector = TlsConnector::from(pki::client(ca, &["http/1.1"]));
+        let alpn = if self.case.way == Way::Http2 { "h2" } else { "http/1.1" };
+        let connector = TlsConnector::from(pki::client(ca, &[alpn]));
         Ok(Box::new(connector.connect(name, stream).await?))
     }
 
@@ -410,6 +451,15 @@ impl Placed {
         match step {
             // The peer may close before it has read everything: what it answered is what counts.
             Step::Send(text) => drop(wire.send(&bytes(&self.fill(text, ports))).await),
+            Step::Headers { stream, fields, end } => {
+                let filled = |text: &String| bytes(&self.fill(text, ports));
+                let fields: Vec<_> =
+                    fields.iter().map(|(name, value)| (filled(name), filled(value))).collect();
+                drop(wire.send(&http2::headers(*stream, &fields, *end)).await);
+            }
+            Step::Data { stream, bytes: body, end } => {
+                drop(wire.send(&http2::data(*stream, &bytes(&self.fill(body, ports)), *end)).await);
+            }
             Step::Await(text) => {
                 let wanted = self.fill(text, ports);
                 if !wire.wait_for(&wanted).await {
@@ -431,13 +481,14 @@ impl Placed {
     async fn judge(&self, wire: &mut Wire, ports: Ports) -> Vec<String> {
         let case = &self.case;
         let expected = with_length(self.fill(&case.answer, ports));
+        let is_whole = if wire.http2 { is_whole_http2 } else { is_whole };
         let whole =
             wire.read_until(|text| is_whole(text, &expected, case.page), case.end == Some(End::Closed)).await;
         let mut faults = Vec::new();
         if !whole {
             faults.push(match (case.end, wire.is_closed()) {
                 (Some(End::Closed), false) => "the connection stays open".to_owned(),
-                _ => "the answer does not come to its end".to_owned(),
+                _ => format!("the answer does not come to its end: {:?}", wire.text()),
             });
         }
         let text = wire.text();
@@ -446,6 +497,7 @@ impl Placed {
                 faults.push(format!("the client got\n  {text:?}\nin place of\n  {expected:?}"));
             }
             None => {}
+            Some(status) if wire.http2 => faults.extend(fault_of_http2_page(&text, &expected, status)),
             Some(status) => faults.extend(fault_of_page(&text, &expected, status, case.end)),
         }
         if faults.is_empty() && case.end == Some(End::Kept) {
@@ -457,6 +509,12 @@ impl Placed {
     /// Shows that the connection is in a good state: on the open port by a request that the proxy itself answers.
     async fn probe(&self, wire: &mut Wire, already: usize) -> Option<String> {
         const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
+        if wire.http2 {
+            let _ = wire.send(&http2::ping()).await;
+            wire.read_until(|text| text.len() > already, false).await;
+            return (wire.text().get(already..) != Some("PONG\n"))
+                .then(|| format!("behind it the connection gave {:?}", wire.text().get(already..)));
+        }
         if !self.is_probed() {
             return wire.is_closed().then(|| "the connection was closed".to_owned());
         }
@@ -515,6 +573,22 @@ fn is_whole(text: &str, expected: &str, page: Option<u16>) -> bool {
     length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| body.len() >= length)
 }
 
+/// Whether all that is expected has arrived, of HTTP/2.
+fn is_whole_http2(text: &str, expected: &str, page: Option<u16>) -> bool {
+    let Some(rest) = text.get(expected.len()..) else { return false };
+    page.is_none() || rest.ends_with(" END\n")
+}
+
+/// What is wrong with a page of Wardgate's own behind `before`, of HTTP/2.
+fn fault_of_http2_page(text: &str, before: &str, status: u16) -> Option<String> {
+    let page = text.strip_prefix(before);
+    let sound = page.is_some_and(|page| {
+        let line = page.lines().next().unwrap_or_default();
+        line.ends_with(&format!(" HEADERS {status}")) && page.contains("Reference")
+    });
+    (!sound).then(|| format!("the client got\n  {text:?}\nin place of\n  {before:?}\nand a page of {status}"))
+}
+
 /// What is wrong with a page of Wardgate's own behind `before`.
 fn fault_of_page(text: &str, before: &str, status: u16, end: Option<End>) -> Option<String> {
     let Some(page) = text.strip_prefix(before) else {
@@ -559,18 +633,19 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// The client's end of a connection.
 struct Wire {
     stream: Box<dyn Stream>,
+    http2: bool,
     received: Vec<u8>,
     waited: usize,
     closed: bool,
 }
 
 impl Wire {
-    fn over(stream: Box<dyn Stream>) -> Self {
-        Self { stream, received: Vec::new(), waited: 0, closed: false }
+    fn over(stream: Box<dyn Stream>, http2: bool) -> Self {
+        Self { stream, http2, received: Vec::new(), waited: 0, closed: false }
     }
 
     fn text(&self) -> String {
-        text(&self.received)
+        if self.http2 { http2::told(&self.received) } else { text(&self.received) }
     }
 
     fn is_closed(&self) -> bool {
@@ -736,7 +811,7 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, parts: Parts, seen: 
             Step::Close => drop(stream.shutdown().await),
             Step::AwaitEnd => while record(&mut stream, &seen, address, connection).await {},
             Step::Tell => told.add_permits(1),
-            Step::Hear => unreachable!("of the client alone"),
+            Step::Hear | Step::Headers { .. } | Step::Data { .. } => unreachable!("of the client alone"),
             Step::Await(wanted) => {
                 waited = loop {
                     if let Some(end) = seen.contains(address, connection, waited, &wanted) {

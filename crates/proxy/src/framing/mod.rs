@@ -15,6 +15,7 @@
 mod answers;
 mod bodies;
 mod head;
+mod streams;
 
 use std::io;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ pub(crate) use answers::{Answers, Switch};
 use bodies::Body;
 pub(crate) use head::MAX_FIELDS;
 use head::{Passed, check_request, find_head};
+pub(crate) use streams::{StreamCounts, Streams};
 
 /// What hyper reads in place of a head that is not sound. The answer to it closes the connection.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: malformed.invalid\r\n\r\n";
