@@ -121,7 +121,8 @@ fn parse(written: &str) -> Result<(String, String), Refusal> {
     if let Host::Name(name) = target.host() {
         refuse_registry(name)?;
     }
-    let path = target.path().trim_end_matches('/');
+    let path = target.folded_path();
+    let path = path.trim_end_matches('/');
     if path.matches('/').count() > MAX_SEGMENTS {
         return Err(("is too deep a path", format!("at most {MAX_SEGMENTS} segments")));
     }
