@@ -15,7 +15,7 @@ const PATH: Field = (":path", "/");
 /// The pseudo-header fields of a request that is sound.
 const SOUND: [Field; 4] = [METHOD, SCHEME, AUTHORITY, PATH];
 
-const BODY: &str = "the request's body breaks the rules of HTTP/2";
+const BROKEN_RULES: &str = "the rules of HTTP/2 are broken";
 const FLOOD: &str = "a request breaks the rules of HTTP/2 and was reset, and 24 more";
 const UNREAD: &str = "a request's header fields are too large, or its client left before it was read";
 const RESET: &str = "a request breaks the rules of HTTP/2 and was reset";
@@ -434,19 +434,19 @@ fn told() -> Vec<Case> {
             .sends_data(1, "helloGET /SMUGGLED HTTP/1.1\r\nHost: a\r\n\r\n", true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BODY),
+            .event_saying(400, "malformed", BROKEN_RULES),
         case("data with a length of zero (H2.CL)", "RFC 9113, 8.1.1; Kettle 2021")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, ("content-length", "0")], false)
             .sends_data(1, "GET /SMUGGLED HTTP/1.1\r\nHost: a\r\n\r\n", true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BODY),
+            .event_saying(400, "malformed", BROKEN_RULES),
         case("less data than the length says", "RFC 9113, 8.1.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, TEXT, LENGTH], false)
             .sends_data(1, "hel", true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BODY),
+            .event_saying(400, "malformed", BROKEN_RULES),
         case("less data than the length says, told late", "RFC 9113, 8.1.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, IMAGE, LENGTH], false)
             .sends_data(1, "hel", false)
@@ -456,7 +456,7 @@ fn told() -> Vec<Case> {
             .reaches(format!("{HEAD}hel"))
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BODY),
+            .event_saying(400, "malformed", BROKEN_RULES),
         case("trailers over HTTP/2, but none that belong in the head", "RFC 9113, 8.1; RFC 9110, 6.5.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, TEXT, ("trailer", "x-sum, host")], false)
             .sends_data(1, "hello", false)
@@ -476,14 +476,14 @@ fn told() -> Vec<Case> {
             .asks(1, &[("x-sum", "1"), (":path", "/SMUGGLED")], true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BODY),
+            .event_saying(400, "malformed", BROKEN_RULES),
         case("trailers that do not end the stream", "RFC 9113, 8.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, TEXT], false)
             .sends_data(1, "hello", false)
             .asks(1, &[("x-sum", "1")], false)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BODY),
+            .event_saying(400, "malformed", BROKEN_RULES),
         case("a header list that is too long", "RFC 9113, 10.5.1; RFC 6585, 5")
             .asks(1, &[METHOD, SCHEME, AUTHORITY, PATH, ("x-a", &"a".repeat(70_000))], true)
             .gets("1 HEADERS 431 END\n")
@@ -530,7 +530,7 @@ fn told() -> Vec<Case> {
             .asks(1, &[METHOD, SCHEME, AUTHORITY, PATH, ("te", "trailers")], true)
             .origin_answers("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 1\r\n\r\n")
             .reaches("GET / HTTP/1.1\r\nte: trailers\r\nvia: 2 wardgate\r\naccept-encoding: identity\r\nconnection: te\r\nhost: {host}\r\n\r\n")
-            .gets("1 HEADERS 200\n1 DATA \"hello\"\n1 TRAILERS END\n")
+            .gets("1 HEADERS 200\n1 DATA \"hello\"\n1 FIELDS END\n")
             .kept()
             .event(200, "completed"),
         case("an answer that breaks off is reset", "RFC 9113, 8.1.1")
@@ -552,6 +552,112 @@ fn told() -> Vec<Case> {
     ]
 }
 
+/// What an origin of HTTP/2 answers a client of HTTP/1.1.
+fn origins() -> Vec<Case> {
+    const ASKED: &str = "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n";
+    const STATUS: Field = (":status", "200");
+    let asked = |name, source| {
+        let case = Case::new(name, source).way(Way::Tls).origin_speaks_http2();
+        case.sends(ASKED).origin_waits_for("1 FIELDS END\n")
+    };
+    let refused = |name, source, fields: &[Field]| {
+        let case = asked(name, source).origin_sends_fields(fields, true);
+        let case = case.reaches("1 FIELDS END\n1 RESET PROTOCOL_ERROR\n").gets_page(502);
+        case.kept().event_saying(502, "upstream-failed", BROKEN_RULES)
+    };
+    let unread = |name, source, fields: &[Field]| {
+        // The stream is over already: there is nothing to reset.
+        let case = asked(name, source).origin_sends_fields(fields, true).reaches("1 FIELDS END\n");
+        case.gets_page(502).kept().event_saying(502, "upstream-failed", BROKEN_RULES)
+    };
+    let broken = |name, source, fields: &[Field]| {
+        let case = asked(name, source).origin_sends_fields(fields, true);
+        let case = case.reaches("1 FIELDS END\nGOAWAY PROTOCOL_ERROR\n").gets_page(502);
+        case.kept().event_saying(502, "upstream-failed", BROKEN_RULES)
+    };
+    vec![
+        asked("an answer over HTTP/2", "RFC 9113, 8.3.2")
+            .origin_sends_fields(&[STATUS, ("content-length", "2"), ("x-a", "1")], false)
+            .origin_sends_data("ok", true)
+            .reaches("1 FIELDS END\n")
+            .gets("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-a: 1\r\nvia: 2 wardgate\r\n\r\nok")
+            .kept()
+            .event(200, "completed"),
+        asked("an answer without a length over HTTP/2 becomes chunks", "RFC 9113, 8.1")
+            .origin_sends_fields(&[STATUS], false)
+            .origin_sends_data("0\r\n\r\n", true)
+            .reaches("1 FIELDS END\n")
+            .gets("HTTP/1.1 200 OK\r\nvia: 2 wardgate\r\ntransfer-encoding: chunked\r\n\r\n5\r\n0\r\n\r\n\r\n0\r\n\r\n")
+            .kept()
+            .event(200, "completed"),
+        asked("an interim answer over HTTP/2", "RFC 9113, 8.1")
+            .origin_sends_fields(&[(":status", "103"), ("link", "</a>")], false)
+            .origin_sends_fields(&[(":status", "204")], true)
+            .reaches("1 FIELDS END\n")
+            .gets("HTTP/1.1 204 No Content\r\nvia: 2 wardgate\r\n\r\n")
+            .kept()
+            .event(204, "completed"),
+        asked("lengths that agree in an answer over HTTP/2", "RFC 9110, 8.6")
+            .origin_sends_fields(&[STATUS, ("content-length", "2"), ("content-length", "2")], false)
+            .origin_sends_data("ok", true)
+            .reaches("1 FIELDS END\n")
+            .gets("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nvia: 2 wardgate\r\n\r\nok")
+            .kept()
+            .event(200, "completed"),
+        refused("Connection in an answer over HTTP/2", "RFC 9113, 8.2.2", &[STATUS, ("connection", "close")]),
+        refused(
+            "Transfer-Encoding in an answer over HTTP/2",
+            "RFC 9113, 8.2.2",
+            &[STATUS, ("transfer-encoding", "chunked")],
+        ),
+        unread("an answer without a status", "RFC 9113, 8.3.2", &[("x-a", "1")]),
+        refused("a status behind a field", "RFC 9113, 8.3", &[("x-a", "1"), STATUS]),
+        refused("two statuses", "RFC 9113, 8.3", &[STATUS, (":status", "204")]),
+        asked("a path in an answer goes no further", "RFC 9113, 8.3.2")
+            .origin_sends_fields(&[STATUS, (":path", "/")], true)
+            .reaches("1 FIELDS END\n")
+            .gets("HTTP/1.1 200 OK\r\nvia: 2 wardgate\r\ncontent-length: 0\r\n\r\n")
+            .kept()
+            .event(200, "completed"),
+        unread("a length without content in an answer", "RFC 9113, 8.1.1", &[STATUS, ("content-length", "5")]),
+        unread("a switch over HTTP/2", "RFC 9113, 8.6", &[(":status", "101")]),
+        broken("a name in capitals in an answer", "RFC 9113, 8.2.1", &[STATUS, ("X-A", "1")]),
+        broken(
+            "a line end in an answer's value",
+            "RFC 9113, 8.2.1",
+            &[STATUS, ("x-a", "b\r\nset-cookie: a=1")],
+        ),
+        broken("a status that is no number", "RFC 9113, 8.3.2", &[(":status", "abc")]),
+        asked("an answer over HTTP/2 shorter than its length", "RFC 9113, 8.1.1")
+            .origin_sends_fields(&[STATUS, ("content-type", "text/plain"), ("content-length", "5")], false)
+            .origin_sends_data("hel", true)
+            .reaches("1 FIELDS END\n1 RESET PROTOCOL_ERROR\n")
+            .gets_page(502)
+            .kept()
+            .event_saying(502, "upstream-failed", BROKEN_RULES),
+        asked("an answer over HTTP/2 longer than its length", "RFC 9113, 8.1.1")
+            .origin_sends_fields(&[STATUS, ("content-type", "text/plain"), ("content-length", "2")], false)
+            .origin_sends_data("okSMUGGLED", true)
+            .reaches("1 FIELDS END\n1 RESET PROTOCOL_ERROR\n")
+            .gets_page(502)
+            .kept()
+            .event_saying(502, "upstream-failed", BROKEN_RULES),
+        asked("trailers of an answer over HTTP/2, for a client of HTTP/1.1", "RFC 9110, 6.5.1")
+            .origin_sends_fields(&[STATUS], false)
+            .origin_sends_data("ok", false)
+            .origin_sends_fields(&[("x-sum", "1")], true)
+            .reaches("1 FIELDS END\n")
+            .gets("HTTP/1.1 200 OK\r\nvia: 2 wardgate\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")
+            .kept()
+            .event(200, "completed"),
+    ]
+}
+
+#[tokio::test]
+async fn answers_over_http2() {
+    table::run(origins()).await;
+}
+
 #[tokio::test]
 async fn requests_that_http2_forbids_are_reset() {
     table::run(resets().chain(broken()).collect()).await;
@@ -569,6 +675,6 @@ async fn requests_over_http2_pass() {
 
 #[test]
 fn http2_cases_are_listed() {
-    let cases = resets().chain(broken()).chain(pages()).chain(passed()).chain(told());
+    let cases = resets().chain(broken()).chain(pages()).chain(passed()).chain(told()).chain(origins());
     listed::check("http2", cases.map(|case| (case.name, case.source)));
 }

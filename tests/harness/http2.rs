@@ -18,10 +18,17 @@ const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// What a client sends first, with an acknowledgement of the settings that it has not seen yet.
+/// The bytes before a client's first frame.
+pub(crate) const MAGIC: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a client sends first.
 pub(crate) fn preface() -> Vec<u8> {
-    let magic = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    [magic, frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, ACK, 0, &[])].concat()
+    [MAGIC, &settings()].concat()
+}
+
+/// Settings, and an acknowledgement of the peer's, which were not read yet.
+pub(crate) fn settings() -> Vec<u8> {
+    [frame(SETTINGS, 0, 0, &[]), frame(SETTINGS, ACK, 0, &[])].concat()
 }
 
 /// Any frame.
@@ -75,7 +82,7 @@ pub(crate) fn ping() -> Vec<u8> {
     frame(PING, 0, 0, b"are you?")
 }
 
-/// What a server sent, as text: a line for each frame that says something about an answer.
+/// What a peer sent, as text: a line for each frame that says something about a request or an answer.
 pub(crate) fn told(mut bytes: &[u8]) -> String {
     let mut text = String::new();
     while let Some((head, rest)) = bytes.split_at_checked(9) {
@@ -88,7 +95,7 @@ pub(crate) fn told(mut bytes: &[u8]) -> String {
         match kind {
             HEADERS => match status(payload) {
                 Some(status) => writeln!(text, "{stream} HEADERS {status}{end}"),
-                None => writeln!(text, "{stream} TRAILERS{end}"),
+                None => writeln!(text, "{stream} FIELDS{end}"),
             },
             DATA if payload.is_empty() && end.is_empty() => Ok(()),
             DATA => {

@@ -34,9 +34,6 @@ impl ClientFailure {
         }
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(cause) = source {
-            if cause.downcast_ref::<h2::Error>().is_some_and(breaks_the_rules) {
-                return Self::Malformed("the request's body breaks the rules of HTTP/2");
-            }
             match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
                 Some(std::io::ErrorKind::TimedOut) => return Self::Stalled,
                 _ => source = cause.source(),
@@ -44,11 +41,6 @@ impl ClientFailure {
         }
         Self::Broken
     }
-}
-
-/// Whether HTTP/2 found it, rather than was told by the client: a body that is not as long as was said, for example.
-fn breaks_the_rules(error: &h2::Error) -> bool {
-    error.is_library() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
 }
 
 /// What the exchange must know of a request's body while the connection to the origin is sending it.

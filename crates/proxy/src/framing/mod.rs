@@ -56,10 +56,20 @@ impl Violation {
             if let Some(violation) = on_the_wire.and_then(|inner| inner.downcast_ref()) {
                 return Some(*violation);
             }
+            if cause.downcast_ref::<h2::Error>().is_some_and(found_here) {
+                return Some(HTTP2);
+            }
             source = cause.source();
         }
         None
     }
+}
+
+const HTTP2: Violation = Violation { status: 400, reason: "the rules of HTTP/2 are broken" };
+
+/// Whether the HTTP/2 library has found a mistake of the peer's, rather than was told of one by the peer.
+fn found_here(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
 }
 
 impl From<Violation> for io::Error {
