@@ -1342,24 +1342,30 @@ fn told() -> Vec<Case> {
             .event(200, "completed"),
         Case::new("a body that breaks off never ends well", "RFC 9112, 8")
             .sends(format!("{UPLOAD}Content-Length: 10\r\n\r\nhello"))
-            .pauses()
+            .waits_for_origin()
             .closes()
+            .origin_waits_for("hello")
+            .origin_tells()
             .reaches(format!("{UPLOADED}content-length: 10\r\n{{ours}}\r\nhello"))
             .gets_page(400)
             .closed()
             .event_saying(400, "client-closed", "the client broke off its request"),
         Case::new("chunks that break off never end well", "RFC 9112, 8")
             .sends(format!("{UPLOAD}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"))
-            .pauses()
+            .waits_for_origin()
             .closes()
+            .origin_waits_for("hello")
+            .origin_tells()
             .reaches(format!("{UPLOADED}{{ours}}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"))
             .gets_page(400)
             .closed()
             .event_saying(400, "client-closed", "the client broke off its request"),
         Case::new("chunks that go wrong under way never end well", "RFC 9112, 7.1")
             .sends(format!("{UPLOAD}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"))
-            .pauses()
+            .waits_for_origin()
             .sends("x\r\n0\r\n\r\n")
+            .origin_waits_for("hello")
+            .origin_tells()
             .reaches(format!("{UPLOADED}{{ours}}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"))
             .refused(400, SIZE),
         // CONNECT.

@@ -211,6 +211,12 @@ impl Case {
         self
     }
 
+    /// The client lets the origin go on.
+    pub(crate) fn tells_origin(mut self) -> Self {
+        self.client.push(Step::Tell);
+        self
+    }
+
     /// The client sends no more.
     pub(crate) fn closes(mut self) -> Self {
         self.client.push(Step::Close);
@@ -254,6 +260,18 @@ impl Case {
     /// The origin pauses, so that what follows is read by itself.
     pub(crate) fn origin_pauses(mut self) -> Self {
         self.script().push(Step::Pause(Duration::from_millis(50)));
+        self
+    }
+
+    /// The origin lets the client go on.
+    pub(crate) fn origin_tells(mut self) -> Self {
+        self.script().push(Step::Tell);
+        self
+    }
+
+    /// The origin goes on once the client says so.
+    pub(crate) fn origin_waits_for_client(mut self) -> Self {
+        self.script().push(Step::Hear);
         self
     }
 
@@ -426,8 +444,24 @@ struct Placed {
     case: Arc<Case>,
     client: Ipv4Addr,
     origin: Ipv4Addr,
-    /// What the origin has told the client.
-    told: Arc<Semaphore>,
+    signals: Arc<Signals>,
+}
+
+/// What one side has told the other, so that a case depends on no time.
+struct Signals {
+    to_client: Semaphore,
+    to_origin: Semaphore,
+}
+
+/// Waits until there is a signal, and takes it.
+async fn hear(signal: &Semaphore) -> bool {
+    match timeout(PATIENCE, signal.acquire()).await {
+        Ok(heard) => heard.is_ok_and(|permit| {
+            permit.forget();
+            true
+        }),
+        Err(_) => false,
+    }
 }
 
 impl Placed {
@@ -435,7 +469,13 @@ impl Placed {
         let (high, low) = ((at / 250) as u8, (at % 250) as u8 + 1);
         let (client, origin) = (Ipv4Addr::new(127, 88, high, low), Ipv4Addr::new(127, 77, high, low));
         assert!(case.end.is_some(), "{}: it is not said whether the connection is kept", case.name);
-        Self { at, case: Arc::new(case), client, origin, told: Arc::new(Semaphore::new(0)) }
+        Self {
+            at,
+            case: Arc::new(case),
+            client,
+            origin,
+            signals: Arc::new(Signals { to_client: Semaphore::new(0), to_origin: Semaphore::new(0) }),
+        }
     }
 
     fn name(&self) -> String {
@@ -520,9 +560,9 @@ impl Placed {
             }
             Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Close => wire.close().await,
-            Step::Hear => {
-                let heard = timeout(PATIENCE, self.told.acquire()).await;
-                heard.map_err(|_| "the origin never said to go on".to_owned())?.unwrap().forget();
+            Step::Tell => self.signals.to_origin.add_permits(1),
+            Step::Hear if !hear(&self.signals.to_client).await => {
+                return Err(format!("the origin never said to go on, got {:?}", wire.text()));
             }
             _ => {}
         }

@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::wire::{Stream, text};
-use super::{Placed, Ports, Step};
+use super::{Placed, Ports, Signals, Step, hear};
 use crate::harness::{Pki, http2};
 
 /// The origin of all cases: each case has an address of its own on it.
@@ -67,7 +66,7 @@ impl Origin {
             let fill = |step: &Step| step.filled(|text| placed.fill(text, ports));
             let script = |steps: &Vec<Step>| steps.iter().map(fill).collect();
             let scripts = placed.case.origin.iter().map(script).collect();
-            Part { scripts, http2: placed.case.origin_http2, told: Arc::clone(&placed.told) }
+            Part { scripts, http2: placed.case.origin_http2, signals: Arc::clone(&placed.signals) }
         };
         let parts: HashMap<IpAddr, Part> =
             cases.iter().map(|placed| (placed.origin.into(), part(placed))).collect();
@@ -95,7 +94,7 @@ type Parts = Arc<HashMap<IpAddr, Part>>;
 struct Part {
     scripts: Vec<Vec<Step>>,
     http2: bool,
-    told: Arc<Semaphore>,
+    signals: Arc<Signals>,
 }
 
 impl Part {
@@ -139,7 +138,7 @@ async fn serve(stream: TcpStream, tls: Option<Acceptors>, parts: Parts, seen: Ar
         return;
     }
     let connection = seen.begin(address);
-    let Part { scripts, told, .. } = part;
+    let Part { scripts, signals, .. } = part;
     let steps = scripts.get(connection).or(scripts.last()).cloned().unwrap_or_default();
     let mut waited = 0;
     for step in steps {
@@ -152,7 +151,8 @@ async fn serve(stream: TcpStream, tls: Option<Acceptors>, parts: Parts, seen: Ar
             Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Close => drop(stream.shutdown().await),
             Step::AwaitEnd => while record(&mut stream, &seen, address, connection).await {},
-            Step::Tell => told.add_permits(1),
+            Step::Tell => signals.to_client.add_permits(1),
+            Step::Hear if !hear(&signals.to_origin).await => return,
             Step::Await(wanted) => {
                 waited = loop {
                     if let Some(end) = seen.contains(address, connection, part.tell(), waited, &wanted) {
