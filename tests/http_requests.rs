@@ -2,7 +2,7 @@
 //! what it must pass on, byte for byte. Each case says what reached the origin, what the client got, what became of
 //! its connection and what the access log says.
 
-use crate::harness::listed;
+use crate::harness::listed::check;
 use crate::harness::table::{self, Case, OK, OK_PASSED, Way};
 
 /// A name, a source, a head (or more) with `{host}` for the origin's authority, a status and the reason in the log.
@@ -1146,6 +1146,38 @@ async fn requests_that_are_sound_pass() {
     table::run(passed().collect()).await;
 }
 
+#[tokio::test]
+async fn no_spelling_leads_around_a_list() {
+    table::run(listed().collect()).await;
+}
+
+/// Spellings of what is on a list: the list decides on one form of them all, and nothing goes on.
+const LISTED: &[(&str, &str, &str)] = &[
+    ("a listed path", "RFC 3986, 6.2.2", "http://{host}/gambling-room"),
+    ("a listed path with an escaped letter", "RFC 3986, 6.2.2.2", "http://{host}/%67ambling-room"),
+    ("a listed path behind dots", "RFC 3986, 5.2.4", "http://{host}/x/../gambling-room"),
+    ("a listed path behind escaped dots", "RFC 3986, 5.2.4", "http://{host}/x/%2E%2e/gambling-room"),
+    ("a listed path behind a single dot", "RFC 3986, 5.2.4", "http://{host}/./gambling-room/%2e/more?a=b"),
+    ("a listed path behind two slashes", "CWE-41", "http://{host}//gambling-room"),
+    ("a listed path behind an escaped slash", "CWE-177", "http://{host}/%2Fgambling-room"),
+    ("a listed path behind escaped dots and slashes", "CWE-177", "http://{host}/x%2f%2e%2e%2fgambling-room"),
+    ("a listed path behind backslashes", "WHATWG URL, 4.4", "http://{host}/x\\..\\gambling-room"),
+    ("a listed path behind escaped backslashes", "CWE-177", "http://{host}/x%5C..%5Cgambling-room"),
+    ("a listed host", "RFC 9110, 4.2.3", "http://blocked.example.test/"),
+    ("a listed host in capitals", "RFC 9110, 4.2.3", "http://Blocked.EXAMPLE.test/"),
+    ("a listed host with a trailing dot", "RFC 3986, 3.2.2", "http://blocked.example.test./"),
+    ("a listed host with its port", "RFC 9110, 4.2.3", "http://blocked.example.test:80/"),
+    ("a listed host on another port", "RFC 9110, 4.2.3", "http://blocked.example.test:{port}/"),
+    ("a name below a listed host", "RFC 1034, 3.1", "http://www.blocked.example.test/"),
+];
+
+fn listed() -> impl Iterator<Item = Case> {
+    let ask = |url: &str| format!("GET {url} HTTP/1.1\r\nHost: allowed.example.test\r\n\r\n");
+    LISTED.iter().map(move |(name, source, url)| {
+        Case::new(name, source).sends(ask(url)).gets_page(403).kept().event(403, "completed")
+    })
+}
+
 /// What needs more than one sentence: interplay, order and time.
 fn told() -> Vec<Case> {
     const GET: &str = "GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\n";
@@ -1310,24 +1342,30 @@ fn told() -> Vec<Case> {
             .event(200, "completed"),
         Case::new("a body that breaks off never ends well", "RFC 9112, 8")
             .sends(format!("{UPLOAD}Content-Length: 10\r\n\r\nhello"))
-            .pauses()
+            .waits_for_origin()
             .closes()
+            .origin_waits_for("hello")
+            .origin_tells()
             .reaches(format!("{UPLOADED}content-length: 10\r\n{{ours}}\r\nhello"))
             .gets_page(400)
             .closed()
             .event_saying(400, "client-closed", "the client broke off its request"),
         Case::new("chunks that break off never end well", "RFC 9112, 8")
             .sends(format!("{UPLOAD}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"))
-            .pauses()
+            .waits_for_origin()
             .closes()
+            .origin_waits_for("hello")
+            .origin_tells()
             .reaches(format!("{UPLOADED}{{ours}}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"))
             .gets_page(400)
             .closed()
             .event_saying(400, "client-closed", "the client broke off its request"),
         Case::new("chunks that go wrong under way never end well", "RFC 9112, 7.1")
             .sends(format!("{UPLOAD}Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"))
-            .pauses()
+            .waits_for_origin()
             .sends("x\r\n0\r\n\r\n")
+            .origin_waits_for("hello")
+            .origin_tells()
             .reaches(format!("{UPLOADED}{{ours}}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n"))
             .refused(400, SIZE),
         // CONNECT.
@@ -1552,6 +1590,11 @@ async fn requests_in_all_their_interplay() {
 
 #[test]
 fn request_cases_are_listed() {
-    let cases = refused(HEADS).chain(refused(TARGETS)).chain(broken_bodies()).chain(passed()).chain(told());
-    listed::check("requests", cases.map(|case| (case.name, case.source)));
+    let cases = refused(HEADS)
+        .chain(refused(TARGETS))
+        .chain(broken_bodies())
+        .chain(passed())
+        .chain(listed())
+        .chain(told());
+    check("requests", cases.map(|case| (case.name, case.source)));
 }

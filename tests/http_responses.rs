@@ -789,8 +789,10 @@ fn told() -> Vec<Case> {
         // What breaks off under way is broken off here too.
         Case::new("an answer shorter than its length", "RFC 9112, 8")
             .sends(GET)
+            .waits_for("hello")
+            .tells_origin()
             .origin_answers("HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: 10\r\n\r\nhello")
-            .origin_pauses()
+            .origin_waits_for_client()
             .origin_closes()
             .reaches(REACHED)
             .gets("HTTP/1.1 200 OK\r\ncontent-type: image/png\r\ncontent-length: 10\r\nvia: 1.1 wardgate\r\n\r\nhello")
@@ -798,8 +800,10 @@ fn told() -> Vec<Case> {
             .event(200, "upstream-failed"),
         Case::new("chunks without an end", "RFC 9112, 8")
             .sends(GET)
+            .waits_for("hello")
+            .tells_origin()
             .origin_answers("HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-            .origin_pauses()
+            .origin_waits_for_client()
             .origin_closes()
             .reaches(REACHED)
             .gets(
@@ -809,8 +813,10 @@ fn told() -> Vec<Case> {
             .event(200, "upstream-failed"),
         Case::new("chunks that go wrong under way", "RFC 9112, 7.1")
             .sends(GET)
+            .waits_for("hello")
+            .tells_origin()
             .origin_answers("HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-            .origin_pauses()
+            .origin_waits_for_client()
             .origin_sends("+5\r\nworld\r\n0\r\n\r\n")
             .reaches(REACHED)
             .gets(

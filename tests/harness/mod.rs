@@ -4,6 +4,7 @@ pub(crate) mod chains;
 pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod git;
+pub(crate) mod http2;
 pub(crate) mod listed;
 pub(crate) mod marionette;
 pub(crate) mod origin;

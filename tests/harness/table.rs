@@ -2,29 +2,38 @@
 //! them. A case says everything: what each side sends and when, every byte that the origin must have received, every
 //! byte that the client must have received, whether its connection is kept, and what the access log must say.
 //!
+//! HTTP/2 is told of as a line for each frame (`harness/http2.rs`).
+//!
 //! Each case has a client address and an origin (name, address) of its own, so that cases run beside each other, and
 //! nothing that one leaves behind on a kept connection can answer another. Bytes are written as text in which each
 //! character up to U+00FF stands for one byte. In it stand `{host}` for the origin's authority, `{name}` for its name,
-//! `{port}` for its port, `{address}` for its IPv4 address, `{number}` for that address as one number and `{ours}` for
-//! the fields that Wardgate adds to a request, `{length}` for the length of a whole answer's body; and in what is compared, its pseudonym in `Via` is always `wardgate`.
+//! `{port}` for its port, `{address}` for its IPv4 address, `{number}` for that address as one number, `{ours}` for the
+//! fields that Wardgate adds to a request and `{length}` for the length of an answer's body; and in what is compared,
+//! Wardgate's pseudonym in `Via` is always `wardgate`.
 
-use std::collections::HashMap;
+mod origin;
+mod wire;
+
 use std::fmt::Write as _;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsConnector;
 
-use super::{Pki, Wardgate, World, pki, raw};
+use origin::Origin;
+use wire::{Stream, Wire, bytes};
+
+use super::{Wardgate, World, http2, pki, raw};
 
 /// How long anything may take before the case counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,6 +45,10 @@ const BESIDE: usize = 8;
 enum Step {
     /// Sends these bytes.
     Send(String),
+    /// Sends these fields as a header block of HTTP/2, as they are.
+    Headers { stream: u32, fields: Vec<(String, String)>, end: bool },
+    /// Sends a part of a body over HTTP/2.
+    Data { stream: u32, bytes: String, end: bool },
     /// Waits until this was received, behind what the step before waited for.
     Await(String),
     /// Waits for so long.
@@ -50,6 +63,42 @@ enum Step {
     Close,
 }
 
+impl Step {
+    fn headers(stream: u32, fields: &[(&str, &str)], end: bool) -> Self {
+        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::Headers { stream, fields, end }
+    }
+
+    /// The same with what stands for the origin filled in.
+    fn filled(&self, fill: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Send(text) => Self::Send(fill(text)),
+            Self::Await(text) => Self::Await(fill(text)),
+            Self::Headers { stream, fields, end } => {
+                let fields = fields.iter().map(|(name, value)| (fill(name), fill(value))).collect();
+                Self::Headers { stream: *stream, fields, end: *end }
+            }
+            Self::Data { stream, bytes, end } => {
+                Self::Data { stream: *stream, bytes: fill(bytes), end: *end }
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// The bytes that this step sends, if it sends any.
+    fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Send(text) => Some(bytes(text)),
+            Self::Headers { stream, fields, end } => {
+                let fields: Vec<_> = fields.iter().map(|(name, value)| (bytes(name), bytes(value))).collect();
+                Some(http2::headers(*stream, &fields, *end))
+            }
+            Self::Data { stream, bytes: body, end } => Some(http2::data(*stream, &bytes(body), *end)),
+            _ => None,
+        }
+    }
+}
+
 /// Which way the client's requests take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -59,6 +108,8 @@ pub(crate) enum Way {
     Plain,
     /// Inside an intercepted tunnel, HTTP/1.1 on both sides.
     Tls,
+    /// Inside an intercepted tunnel, HTTP/2 from the client and HTTP/1.1 to the origin.
+    Http2,
 }
 
 /// What becomes of the client's connection.
@@ -87,6 +138,7 @@ pub(crate) struct Case {
     client: Vec<Step>,
     /// A script for each connection; the last one also for those that follow.
     origin: Vec<Vec<Step>>,
+    origin_http2: bool,
     reached: Vec<String>,
     answer: String,
     page: Option<u16>,
@@ -103,6 +155,7 @@ impl Case {
             way: Way::Open,
             client: Vec::new(),
             origin: vec![Vec::new()],
+            origin_http2: false,
             reached: Vec::new(),
             answer: String::new(),
             page: None,
@@ -123,6 +176,23 @@ impl Case {
         self
     }
 
+    /// The client asks over HTTP/2: a header block with these fields, pseudo-header fields included.
+    pub(crate) fn asks(mut self, stream: u32, fields: &[(&str, &str)], end: bool) -> Self {
+        self.client.push(Step::headers(stream, fields, end));
+        self
+    }
+
+    /// The client asks the same so many times over HTTP/2, each on a stream of its own.
+    pub(crate) fn asks_often(self, numbers: RangeInclusive<u32>, fields: &[(&str, &str)]) -> Self {
+        numbers.fold(self, |case, number| case.asks(number * 2 - 1, fields, true))
+    }
+
+    /// The client sends a part of a body over HTTP/2.
+    pub(crate) fn sends_data(mut self, stream: u32, bytes: &str, end: bool) -> Self {
+        self.client.push(Step::Data { stream, bytes: bytes.to_owned(), end });
+        self
+    }
+
     /// The client goes on once it has received this.
     pub(crate) fn waits_for(mut self, text: impl Into<String>) -> Self {
         self.client.push(Step::Await(text.into()));
@@ -138,6 +208,12 @@ impl Case {
     /// The client goes on once the origin says so.
     pub(crate) fn waits_for_origin(mut self) -> Self {
         self.client.push(Step::Hear);
+        self
+    }
+
+    /// The client lets the origin go on.
+    pub(crate) fn tells_origin(mut self) -> Self {
+        self.client.push(Step::Tell);
         self
     }
 
@@ -163,9 +239,39 @@ impl Case {
         self
     }
 
+    /// The origin speaks HTTP/2: what reaches it is told of as a line for each frame.
+    pub(crate) fn origin_speaks_http2(mut self) -> Self {
+        self.origin_http2 = true;
+        self
+    }
+
+    /// The origin sends these fields as a header block of HTTP/2.
+    pub(crate) fn origin_sends_fields(mut self, fields: &[(&str, &str)], end: bool) -> Self {
+        self.script().push(Step::headers(1, fields, end));
+        self
+    }
+
+    /// The origin sends a part of a body over HTTP/2.
+    pub(crate) fn origin_sends_data(mut self, bytes: &str, end: bool) -> Self {
+        self.script().push(Step::Data { stream: 1, bytes: bytes.to_owned(), end });
+        self
+    }
+
     /// The origin pauses, so that what follows is read by itself.
     pub(crate) fn origin_pauses(mut self) -> Self {
         self.script().push(Step::Pause(Duration::from_millis(50)));
+        self
+    }
+
+    /// The origin lets the client go on.
+    pub(crate) fn origin_tells(mut self) -> Self {
+        self.script().push(Step::Tell);
+        self
+    }
+
+    /// The origin goes on once the client says so.
+    pub(crate) fn origin_waits_for_client(mut self) -> Self {
+        self.script().push(Step::Hear);
         self
     }
 
@@ -250,6 +356,16 @@ impl Case {
         asked.gets(OK_PASSED).kept().event(200, "completed")
     }
 
+    /// The access log says so many times that no answer was given.
+    pub(crate) fn events_without_answer(
+        self,
+        count: usize,
+        outcome: &'static str,
+        detail: &'static str,
+    ) -> Self {
+        (0..count).fold(self, |case, _| case.event_without_answer(outcome, Some(detail)))
+    }
+
     /// Refused as malformed: a page, the reason in the log, and the end of the connection. Nothing reaches the origin
     /// unless the case says so.
     pub(crate) fn refused(self, status: u16, reason: &'static str) -> Self {
@@ -291,7 +407,7 @@ pub(crate) async fn run(cases: Vec<Case>) {
     wait_for_lines(&wardgate, cases.iter().map(|placed| placed.lines()).sum()).await;
     let mut report = String::new();
     for (placed, (_, mut faults)) in cases.iter().zip(faults) {
-        faults.extend(placed.fault_at_origin(&origin));
+        faults.extend(placed.fault_at_origin(&origin).await);
         faults.extend(placed.fault_in_log(&wardgate.lines()));
         for fault in faults {
             let _ = writeln!(report, "\n== {} ==\n{fault}", placed.case.name);
@@ -328,8 +444,24 @@ struct Placed {
     case: Arc<Case>,
     client: Ipv4Addr,
     origin: Ipv4Addr,
-    /// What the origin has told the client.
-    told: Arc<Semaphore>,
+    signals: Arc<Signals>,
+}
+
+/// What one side has told the other, so that a case depends on no time.
+struct Signals {
+    to_client: Semaphore,
+    to_origin: Semaphore,
+}
+
+/// Waits until there is a signal, and takes it.
+async fn hear(signal: &Semaphore) -> bool {
+    match timeout(PATIENCE, signal.acquire()).await {
+        Ok(heard) => heard.is_ok_and(|permit| {
+            permit.forget();
+            true
+        }),
+        Err(_) => false,
+    }
 }
 
 impl Placed {
@@ -337,7 +469,13 @@ impl Placed {
         let (high, low) = ((at / 250) as u8, (at % 250) as u8 + 1);
         let (client, origin) = (Ipv4Addr::new(127, 88, high, low), Ipv4Addr::new(127, 77, high, low));
         assert!(case.end.is_some(), "{}: it is not said whether the connection is kept", case.name);
-        Self { at, case: Arc::new(case), client, origin, told: Arc::new(Semaphore::new(0)) }
+        Self {
+            at,
+            case: Arc::new(case),
+            client,
+            origin,
+            signals: Arc::new(Signals { to_client: Semaphore::new(0), to_origin: Semaphore::new(0) }),
+        }
     }
 
     fn name(&self) -> String {
@@ -346,7 +484,7 @@ impl Placed {
 
     /// Fills in what stands for the origin.
     fn fill(&self, text: &str, ports: Ports) -> String {
-        let port = if self.case.way == Way::Tls { ports.tls } else { ports.plain };
+        let port = if matches!(self.case.way, Way::Tls | Way::Http2) { ports.tls } else { ports.plain };
         text.replace("{host}", &format!("{}:{port}", self.name()))
             .replace("{name}", &self.name())
             .replace("{NAME}", &self.name().to_uppercase())
@@ -375,7 +513,10 @@ impl Placed {
             Ok(Err(error)) => return vec![format!("no connection: {error}")],
             Err(_) => return vec!["no connection in time".to_owned()],
         };
-        let mut wire = Wire::over(stream);
+        let mut wire = Wire::over(stream, self.case.way == Way::Http2);
+        if wire.http2 {
+            let _ = wire.send(&http2::preface()).await;
+        }
         for step in &self.case.client {
             if let Err(fault) = self.step(&mut wire, step, ports).await {
                 return vec![fault];
@@ -402,27 +543,28 @@ impl Placed {
             return Ok(Box::new(stream));
         }
         let name = ServerName::try_from(self.name()).map_err(io::Error::other)?;
-        let connector = TlsConnector::from(pki::client(ca, &["http/1.1"]));
+        let alpn = if self.case.way == Way::Http2 { "h2" } else { "http/1.1" };
+        let connector = TlsConnector::from(pki::client(ca, &[alpn]));
         Ok(Box::new(connector.connect(name, stream).await?))
     }
 
     async fn step(&self, wire: &mut Wire, step: &Step, ports: Ports) -> Result<(), String> {
-        match step {
+        let step = step.filled(|text| self.fill(text, ports));
+        if let Some(bytes) = step.bytes() {
             // The peer may close before it has read everything: what it answered is what counts.
-            Step::Send(text) => drop(wire.send(&bytes(&self.fill(text, ports))).await),
-            Step::Await(text) => {
-                let wanted = self.fill(text, ports);
-                if !wire.wait_for(&wanted).await {
-                    return Err(format!("waited in vain for {wanted:?}, got {:?}", wire.text()));
-                }
+            let _ = wire.send(&bytes).await;
+        }
+        match step {
+            Step::Await(wanted) if !wire.wait_for(&wanted).await => {
+                return Err(format!("waited in vain for {wanted:?}, got {:?}", wire.text()));
             }
-            Step::Pause(time) => tokio::time::sleep(*time).await,
+            Step::Pause(time) => tokio::time::sleep(time).await,
             Step::Close => wire.close().await,
-            Step::Hear => {
-                let heard = timeout(PATIENCE, self.told.acquire()).await;
-                heard.map_err(|_| "the origin never said to go on".to_owned())?.unwrap().forget();
+            Step::Tell => self.signals.to_origin.add_permits(1),
+            Step::Hear if !hear(&self.signals.to_client).await => {
+                return Err(format!("the origin never said to go on, got {:?}", wire.text()));
             }
-            Step::AwaitEnd | Step::Tell => unreachable!("of the origin alone"),
+            _ => {}
         }
         Ok(())
     }
@@ -431,13 +573,14 @@ impl Placed {
     async fn judge(&self, wire: &mut Wire, ports: Ports) -> Vec<String> {
         let case = &self.case;
         let expected = with_length(self.fill(&case.answer, ports));
+        let is_whole = if wire.http2 { is_whole_http2 } else { is_whole };
         let whole =
             wire.read_until(|text| is_whole(text, &expected, case.page), case.end == Some(End::Closed)).await;
         let mut faults = Vec::new();
         if !whole {
             faults.push(match (case.end, wire.is_closed()) {
                 (Some(End::Closed), false) => "the connection stays open".to_owned(),
-                _ => "the answer does not come to its end".to_owned(),
+                _ => format!("the answer does not come to its end: {:?}", wire.text()),
             });
         }
         let text = wire.text();
@@ -446,6 +589,7 @@ impl Placed {
                 faults.push(format!("the client got\n  {text:?}\nin place of\n  {expected:?}"));
             }
             None => {}
+            Some(status) if wire.http2 => faults.extend(fault_of_http2_page(&text, &expected, status)),
             Some(status) => faults.extend(fault_of_page(&text, &expected, status, case.end)),
         }
         if faults.is_empty() && case.end == Some(End::Kept) {
@@ -457,6 +601,12 @@ impl Placed {
     /// Shows that the connection is in a good state: on the open port by a request that the proxy itself answers.
     async fn probe(&self, wire: &mut Wire, already: usize) -> Option<String> {
         const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 3\r\n\r\nok\n";
+        if wire.http2 {
+            let _ = wire.send(&http2::ping()).await;
+            wire.read_until(|text| text.len() > already, false).await;
+            return (wire.text().get(already..) != Some("PONG\n"))
+                .then(|| format!("behind it the connection gave {:?}", wire.text().get(already..)));
+        }
         if !self.is_probed() {
             return wire.is_closed().then(|| "the connection was closed".to_owned());
         }
@@ -467,11 +617,20 @@ impl Placed {
             .then(|| format!("behind it the connection gave {:?}", text.get(already..)))
     }
 
-    fn fault_at_origin(&self, origin: &Origin) -> Option<String> {
+    async fn fault_at_origin(&self, origin: &Origin) -> Option<String> {
         let expected: Vec<String> =
             self.case.reached.iter().map(|text| self.fill(text, origin.ports)).collect();
-        let reached = origin.received(self.origin);
-        (reached != expected).then(|| format!("the origin got\n  {reached:#?}\nin place of\n  {expected:#?}"))
+        let deadline = Instant::now() + PATIENCE / 4;
+        loop {
+            let reached = origin.received(self.origin);
+            if reached == expected {
+                return None;
+            }
+            if Instant::now() > deadline {
+                return Some(format!("the origin got\n  {reached:#?}\nin place of\n  {expected:#?}"));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn fault_in_log(&self, lines: &[Value]) -> Vec<String> {
@@ -515,6 +674,22 @@ fn is_whole(text: &str, expected: &str, page: Option<u16>) -> bool {
     length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| body.len() >= length)
 }
 
+/// Whether all that is expected has arrived, of HTTP/2.
+fn is_whole_http2(text: &str, expected: &str, page: Option<u16>) -> bool {
+    let Some(rest) = text.get(expected.len()..) else { return false };
+    page.is_none() || rest.ends_with(" END\n")
+}
+
+/// What is wrong with a page of Wardgate's own behind `before`, of HTTP/2.
+fn fault_of_http2_page(text: &str, before: &str, status: u16) -> Option<String> {
+    let page = text.strip_prefix(before);
+    let sound = page.is_some_and(|page| {
+        let line = page.lines().next().unwrap_or_default();
+        line.ends_with(&format!(" HEADERS {status}")) && page.contains("Reference")
+    });
+    (!sound).then(|| format!("the client got\n  {text:?}\nin place of\n  {before:?}\nand a page of {status}"))
+}
+
 /// What is wrong with a page of Wardgate's own behind `before`.
 fn fault_of_page(text: &str, before: &str, status: u16, end: Option<End>) -> Option<String> {
     let Some(page) = text.strip_prefix(before) else {
@@ -527,239 +702,4 @@ fn fault_of_page(text: &str, before: &str, status: u16, end: Option<End>) -> Opt
         && page.matches("HTTP/1.1 ").count() == 1
         && says_close == (end == Some(End::Closed));
     (!sound).then(|| format!("no page with the status {status} and the end {end:?} but {page:?}"))
-}
-
-/// The bytes that a text stands for.
-fn bytes(text: &str) -> Vec<u8> {
-    text.chars().map(|letter| u8::try_from(letter).expect("characters up to U+00FF")).collect()
-}
-
-/// The text that stands for bytes, with Wardgate's pseudonym made the same in every run.
-fn text(bytes: &[u8]) -> String {
-    const FRONT: &str = "wardgate-";
-    const DIGITS: usize = 8;
-    let text: String = bytes.iter().map(|byte| char::from(*byte)).collect();
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text.as_str();
-    while let Some(at) = rest.find(FRONT) {
-        let digits = rest.get(at + FRONT.len()..at + FRONT.len() + DIGITS);
-        let end = match digits {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => at + FRONT.len() - 1,
-            _ => at + FRONT.len(),
-        };
-        plain.push_str(&rest[..end]);
-        rest = &rest[at + FRONT.len() + if end < at + FRONT.len() { DIGITS } else { 0 }..];
-    }
-    plain + rest
-}
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// The client's end of a connection.
-struct Wire {
-    stream: Box<dyn Stream>,
-    received: Vec<u8>,
-    waited: usize,
-    closed: bool,
-}
-
-impl Wire {
-    fn over(stream: Box<dyn Stream>) -> Self {
-        Self { stream, received: Vec::new(), waited: 0, closed: false }
-    }
-
-    fn text(&self) -> String {
-        text(&self.received)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let sending = async {
-            self.stream.write_all(bytes).await?;
-            self.stream.flush().await
-        };
-        timeout(PATIENCE, sending).await.unwrap_or(Err(io::ErrorKind::TimedOut.into()))
-    }
-
-    async fn close(&mut self) {
-        let _ = self.stream.shutdown().await;
-    }
-
-    /// Reads once; whether anything came.
-    async fn read(&mut self) -> bool {
-        let mut buffer = [0; 16 * 1024];
-        match timeout(PATIENCE, self.stream.read(&mut buffer)).await {
-            Ok(Ok(count)) if count > 0 => {
-                self.received.extend(&buffer[..count]);
-                true
-            }
-            Ok(_) => {
-                self.closed = true;
-                false
-            }
-            Err(_) => false,
-        }
-    }
-
-    async fn wait_for(&mut self, wanted: &str) -> bool {
-        loop {
-            let text = self.text();
-            if let Some(at) = text[self.waited..].find(wanted) {
-                self.waited += at + wanted.len();
-                return true;
-            }
-            if !self.read().await {
-                return false;
-            }
-        }
-    }
-
-    /// Reads until this is enough, and where `to_the_end` until the peer has closed; whether both are so.
-    async fn read_until(&mut self, enough: impl Fn(&str) -> bool, to_the_end: bool) -> bool {
-        while to_the_end || !enough(&self.text()) {
-            if !self.read().await {
-                return self.closed && to_the_end && enough(&self.text());
-            }
-        }
-        true
-    }
-}
-
-/// The origin of all cases: each case has an address of its own on it.
-struct Origin {
-    ports: Ports,
-    seen: Arc<Seen>,
-    _tasks: JoinSet<()>,
-}
-
-/// The bytes of each connection, by the address at which it arrived.
-#[derive(Default)]
-struct Seen(Mutex<HashMap<IpAddr, Vec<Vec<u8>>>>);
-
-impl Seen {
-    fn begin(&self, address: IpAddr) -> usize {
-        let mut seen = self.0.lock().unwrap();
-        let connections = seen.entry(address).or_default();
-        connections.push(Vec::new());
-        connections.len() - 1
-    }
-
-    fn add(&self, address: IpAddr, connection: usize, bytes: &[u8]) {
-        self.0.lock().unwrap().get_mut(&address).unwrap()[connection].extend(bytes);
-    }
-
-    fn contains(&self, address: IpAddr, connection: usize, from: usize, wanted: &str) -> Option<usize> {
-        let seen = self.0.lock().unwrap();
-        let text = text(&seen[&address][connection]);
-        text[from..].find(wanted).map(|at| from + at + wanted.len())
-    }
-}
-
-impl Origin {
-    async fn start(pki: &Pki, cases: &[Placed]) -> Self {
-        let everywhere = |port| SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port);
-        let plain = TcpListener::bind(everywhere(0)).await.unwrap();
-        let tls = TcpListener::bind(everywhere(0)).await.unwrap();
-        let ports =
-            Ports { plain: plain.local_addr().unwrap().port(), tls: tls.local_addr().unwrap().port() };
-        let fill = |placed: &Placed, step: &Step| match step {
-            Step::Send(text) => Step::Send(placed.fill(text, ports)),
-            Step::Await(text) => Step::Await(placed.fill(text, ports)),
-            other => other.clone(),
-        };
-        let parts: HashMap<IpAddr, Part> = cases
-            .iter()
-            .map(|placed| {
-                let script = |steps: &Vec<Step>| steps.iter().map(|step| fill(placed, step)).collect();
-                let scripts = placed.case.origin.iter().map(script).collect();
-                (placed.origin.into(), Part { scripts, told: Arc::clone(&placed.told) })
-            })
-            .collect();
-        let (parts, seen) = (Arc::new(parts), Arc::new(Seen::default()));
-        let mut tasks = JoinSet::new();
-        tasks.spawn(accept(plain, None, Arc::clone(&parts), Arc::clone(&seen)));
-        let acceptor = TlsAcceptor::from(pki.server(&["http/1.1"]));
-        tasks.spawn(accept(tls, Some(acceptor), parts, Arc::clone(&seen)));
-        Self { ports, seen, _tasks: tasks }
-    }
-
-    /// What came in at an address, by connection; those that carried nothing are left out.
-    fn received(&self, address: Ipv4Addr) -> Vec<String> {
-        let seen = self.seen.0.lock().unwrap();
-        let connections = seen.get(&IpAddr::from(address)).into_iter().flatten();
-        connections.filter(|bytes| !bytes.is_empty()).map(|bytes| text(bytes)).collect()
-    }
-}
-
-type Parts = Arc<HashMap<IpAddr, Part>>;
-
-/// The origin's part in a case.
-struct Part {
-    scripts: Vec<Vec<Step>>,
-    told: Arc<Semaphore>,
-}
-
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, parts: Parts, seen: Arc<Seen>) {
-    let mut connections = JoinSet::new();
-    while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(serve(stream, tls.clone(), Arc::clone(&parts), Arc::clone(&seen)));
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, parts: Parts, seen: Arc<Seen>) {
-    let _ = stream.set_nodelay(true);
-    let address = stream.local_addr().unwrap().ip();
-    let mut stream: Box<dyn Stream> = match tls {
-        None => Box::new(stream),
-        Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => Box::new(stream),
-            Err(_) => return,
-        },
-    };
-    let connection = seen.begin(address);
-    let Some(Part { scripts, told }) = parts.get(&address) else { return };
-    let steps = scripts.get(connection).or(scripts.last()).cloned().unwrap_or_default();
-    let mut waited = 0;
-    for step in steps {
-        match step {
-            Step::Send(text) => {
-                if stream.write_all(&bytes(&text)).await.is_err() || stream.flush().await.is_err() {
-                    return;
-                }
-            }
-            Step::Pause(time) => tokio::time::sleep(time).await,
-            Step::Close => drop(stream.shutdown().await),
-            Step::AwaitEnd => while record(&mut stream, &seen, address, connection).await {},
-            Step::Tell => told.add_permits(1),
-            Step::Hear => unreachable!("of the client alone"),
-            Step::Await(wanted) => {
-                waited = loop {
-                    if let Some(end) = seen.contains(address, connection, waited, &wanted) {
-                        break end;
-                    }
-                    if !record(&mut stream, &seen, address, connection).await {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-    while record(&mut stream, &seen, address, connection).await {}
-}
-
-/// Reads once and records it; whether anything came.
-async fn record(stream: &mut Box<dyn Stream>, seen: &Seen, address: IpAddr, connection: usize) -> bool {
-    let mut buffer = [0; 16 * 1024];
-    match stream.read(&mut buffer).await {
-        Ok(count) if count > 0 => {
-            seen.add(address, connection, &buffer[..count]);
-            true
-        }
-        _ => false,
-    }
 }

@@ -146,7 +146,8 @@ fn parse(written: &str) -> Result<Entry<'_>, Refusal> {
     if let Host::Name(name) = target.host() {
         refuse_registry(name)?;
     }
-    let path = target.path().trim_end_matches('/');
+    let path = target.folded_path();
+    let path = path.trim_end_matches('/');
     if path.matches('/').count() > MAX_SEGMENTS {
         return Err(("is too deep a path", format!("at most {MAX_SEGMENTS} segments")));
     }

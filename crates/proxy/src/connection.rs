@@ -11,11 +11,13 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use wardgate_core::{Scheme, Target, Who};
+use wardgate_core::{EventGuard, Outcome, Scheme, Target, Verdict, Who};
 
 use crate::config::seconds;
-use crate::framing::{Framed, Framing, Violation};
+use crate::framing::{Framed, Framing, StreamCounts, Streams, Violation};
+use crate::identify;
 use crate::listener::Place;
+use crate::pages::MALFORMED_RULE;
 use crate::request;
 use crate::shared::Shared;
 use crate::upstream::OwnOrigins;
@@ -133,6 +135,7 @@ where
 {
     let max_head = u32::try_from(shared.config.max_head_bytes).unwrap_or(u32::MAX);
     let conn = Conn::new(shared, ends, leg, Arc::default(), true);
+    let counts = Arc::new(StreamCounts::default());
     let served = Arc::clone(&conn);
     let service = service_fn(move |request| {
         let conn = Arc::clone(&served);
@@ -147,10 +150,45 @@ where
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_TIMEOUT)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Streams::new(stream, Arc::clone(&counts))), service);
     let unused = unused(&conn.framing, seconds(conn.shared.config.idle_timeout_secs));
-    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown(), unused).await;
+    let mut finished = None;
+    let finish = |connection: Pin<&mut _>| {
+        finished = Some(counts.opened());
+        http2::Connection::graceful_shutdown(connection);
+    };
+    until_done(&conn.shared, pin!(connection), finish, unused).await;
+    // What came after the farewell is for another connection.
+    let opened = finished.unwrap_or_else(|| counts.opened());
+    record_unread(&conn, opened.saturating_sub(conn.framing.count()), counts.reset()).await;
 }
+
+/// Records the requests that HTTP/2 itself has refused, `reset` of them for breaking its rules: nothing is known of
+/// them but that they were.
+async fn record_unread(conn: &Conn, count: u64, reset: u64) {
+    /// What comes beyond that is counted in the last line: somebody floods.
+    const MAX_LINES: u64 = 16;
+    for number in 1..=count.min(MAX_LINES) {
+        let policy = Arc::clone(conn.shared.parts.rules.load().policy.hash());
+        let begun = EventGuard::begin(&conn.shared.journal, conn.ends.peer.ip(), policy).await;
+        let Ok(mut event) = begun else { return };
+        if let Leg::Inside(tunnel) = &conn.leg {
+            identify::note(&mut event, &tunnel.who);
+        }
+        event.protocol = "HTTP/2";
+        event.ruled(MALFORMED_RULE, Verdict::Block);
+        let (outcome, detail) =
+            if number <= reset { (Outcome::Malformed, RESET) } else { (Outcome::Limited, UNREAD) };
+        let detail = match count - number {
+            more if more > 0 && number == MAX_LINES => format!("{detail}, and {more} more").into(),
+            _ => detail.into(),
+        };
+        event.ended(outcome, Some(detail));
+    }
+}
+
+const RESET: &str = "a request breaks the rules of HTTP/2 and was reset";
+const UNREAD: &str = "a request's header fields are too large, or its client left before it was read";
 
 /// Ends once a connection has had nothing to do for a while: between one and two times `idle`.
 async fn unused(framing: &Framing, idle: Duration) {

@@ -77,6 +77,8 @@ struct Words {
     outcome: Outcome,
 }
 
+/// The rule that events about what could not be understood name.
+pub(crate) const MALFORMED_RULE: &str = "<malformed>";
 /// The rule that events about Wardgate's own pages name.
 pub(crate) const OWN_RULE: &str = "<wardgate>";
 
@@ -249,7 +251,7 @@ pub(crate) fn unrecordable(pages: &Pages, wording: &Wording, client: std::net::I
 /// The rule that the event names where policy was not asked.
 fn built_in_rule(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => "<malformed>",
+        Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => MALFORMED_RULE,
         Refusal::Login { .. } | Refusal::AccountsUnavailable(_) => "<login>",
         Refusal::NotFound | Refusal::Forbidden(_) | Refusal::StaleToken => OWN_RULE,
         Refusal::Blocked(_) | Refusal::Warned { .. } => "<policy>",

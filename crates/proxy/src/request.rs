@@ -22,7 +22,7 @@ use crate::connect;
 use crate::connection::{Conn, Leg};
 use crate::framing::Violation;
 use crate::headers::{
-    self, Hops, add_via, came_from_here, codings, join_cookies, media_type, remove_hop_by_hop,
+    self, Hops, add_via, came_from_here, codings, join_cookies, join_lengths, media_type, remove_hop_by_hop,
 };
 use crate::identify::{self, identify};
 use crate::local::{self, INTERNAL_HOST, MAX_FORM, Own};
@@ -553,6 +553,7 @@ fn own<'a>(conn: &Conn, request: &'a Request<Incoming>) -> Own<'a> {
 fn prepare(headers: &mut HeaderMap, received: Version, scanned: bool) {
     remove_hop_by_hop(headers);
     join_cookies(headers);
+    join_lengths(headers);
     add_via(headers, received);
     if !scanned {
         return;

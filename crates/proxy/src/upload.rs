@@ -19,7 +19,7 @@ use crate::framing::Violation;
 pub(crate) enum ClientFailure {
     /// It stopped coming.
     Stalled,
-    /// It is malformed: not the chunks that its head announced.
+    /// It is malformed: not the chunks or the length that its head announced.
     Malformed(&'static str),
     /// The client went away.
     Broken,

@@ -16,6 +16,7 @@ mod answers;
 mod bodies;
 pub mod fuzzing;
 mod head;
+mod streams;
 
 use std::io;
 use std::pin::Pin;
@@ -31,6 +32,7 @@ use tokio::time::{Instant, Sleep};
 pub(crate) use answers::{Answers, Switch};
 use bodies::Body;
 use head::{Passed, check_request, find_head};
+pub(crate) use streams::{StreamCounts, Streams};
 
 /// What hyper reads in place of a head that is not sound. The answer to it closes the connection.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: malformed.invalid\r\n\r\n";
@@ -54,10 +56,20 @@ impl Violation {
             if let Some(violation) = on_the_wire.and_then(|inner| inner.downcast_ref()) {
                 return Some(*violation);
             }
+            if cause.downcast_ref::<h2::Error>().is_some_and(found_here) {
+                return Some(HTTP2);
+            }
             source = cause.source();
         }
         None
     }
+}
+
+const HTTP2: Violation = Violation { status: 400, reason: "the rules of HTTP/2 are broken" };
+
+/// Whether the HTTP/2 library has found a mistake of the peer's, rather than was told of one by the peer.
+fn found_here(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
 }
 
 impl From<Violation> for io::Error {
