@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::time::sleep;
 
 use crate::cost::Memory;
@@ -58,6 +58,10 @@ async fn with(world: &World, peer: Peer, case: &Case, extent: Extent, running: &
     load.run(Pace::Full, extent.warm).await?;
     let modest = load.run(Pace::Rate(case.rate), case.modest_time(extent.full)).await?;
     let cost = full_speed(&mut load, case, extent.full, running).await?;
+    // A tunnel is one exchange, whatever is asked for inside.
+    if case.work() != Work::Tunnel || case.reuse != Reuse::Kept {
+        all_logged(world, peer, modest.exchanges + cost.exchanges).await?;
+    }
     let milliseconds =
         |of_hundred| modest.percentile(of_hundred).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3);
     Ok(Measured {
@@ -73,8 +77,23 @@ async fn with(world: &World, peer: Peer, case: &Case, extent: Extent, running: &
     })
 }
 
+/// Makes sure that every exchange is in the access log, or will be in a moment.
+async fn all_logged(world: &World, peer: Peer, exchanges: u64) -> Result<()> {
+    const ATTEMPTS: usize = 20;
+    let mut logged = None;
+    for _ in 0..ATTEMPTS {
+        logged = peer.logged(world)?;
+        if logged.is_none_or(|lines| lines >= exchanges) {
+            return Ok(());
+        }
+        sleep(AFTERWARDS).await;
+    }
+    bail!("{exchanges} exchanges, and the access log has {logged:?} lines")
+}
+
 /// What full speed costs.
 pub(crate) struct Cost {
+    exchanges: u64,
     pub(crate) cpu_us: f64,
     pub(crate) per_second: f64,
     pub(crate) busy: f64,
@@ -97,6 +116,7 @@ pub(crate) async fn full_speed(
     }
     let units = done.exchanges as f64 * case.units();
     Ok(Cost {
+        exchanges: done.exchanges,
         cpu_us: used.as_secs_f64() * 1e6 / units,
         per_second: units / done.took.as_secs_f64(),
         busy: used.as_secs_f64() / done.took.as_secs_f64(),

@@ -7,8 +7,10 @@ mod squid;
 mod wardgate;
 
 use std::fmt;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -104,6 +106,17 @@ impl Peer {
         Running::start(&mut command, log).await
     }
 
+    /// How many lines its access log has by now; nothing where it has none.
+    pub(crate) fn logged(self, world: &World) -> Result<Option<u64>> {
+        let logs = match self {
+            Self::Squid => vec![world.path("squid/access.log")],
+            Self::E2guardian => vec![world.path("e2guardian/access.log")],
+            Self::Floor => return Ok(None),
+            Self::Wardgate => wardgate::access_logs(world)?,
+        };
+        logs.iter().map(|log| count_lines(log)).sum::<Result<u64>>().map(Some)
+    }
+
     /// The authority that signs what clients get to see.
     pub(crate) fn authority(self, world: &World, work: Work) -> PathBuf {
         world.path(if work == Work::Tunnel { pki::ORIGIN_ROOT } else { pki::SCHOOL })
@@ -147,6 +160,20 @@ impl Running {
     /// For an error: what it said at last.
     pub(crate) fn last_words(&self) -> String {
         format!("the end of {}:\n{}", self.log.display(), crate::world::tail(&self.log))
+    }
+}
+
+fn count_lines(path: &Path) -> Result<u64> {
+    let mut file = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
+    let mut lines = 0;
+    loop {
+        let bytes = file.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(lines);
+        }
+        lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = bytes.len();
+        file.consume(length);
     }
 }
 

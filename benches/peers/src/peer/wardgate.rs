@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
@@ -40,6 +40,13 @@ pub(super) fn client(work: Work) -> Ipv4Addr {
         Work::Scan => PEOPLE[1].0,
         Work::Tunnel => PEOPLE[2].0,
     }
+}
+
+/// The files of the access log: one, or two when midnight has come.
+pub(super) fn access_logs(world: &World) -> Result<Vec<PathBuf>> {
+    let files = fs::read_dir(world.path("wardgate/data/log"))?.map(|entry| Ok(entry?.path()));
+    let files = files.collect::<Result<Vec<PathBuf>>>()?;
+    Ok(files.into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "jsonl")).collect())
 }
 
 pub(super) async fn command(world: &World, task: Task, log: &Path) -> Result<Command> {
