@@ -40,9 +40,8 @@ fn is_one_verdict(bytes: &[u8]) -> Peek {
         assert!(!name.is_empty() && name.len() <= 255, "{name}");
         assert!(!name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii_graphic()), "{name}");
     }
-    let [_, cuts] = pieces::of_bytes(bytes);
     let mut end = 0;
-    for cut in cuts {
+    for cut in pieces::cut_at_random(bytes) {
         end += cut.len();
         match peek(&bytes[..end]) {
             Peek::Partial => {}

@@ -4,6 +4,7 @@
 //! Each module has one function `check`, which panics where its property does not hold. Inputs are kept readable: a
 //! request as it stands on the wire, a list as it stands in a file.
 
+pub mod answer;
 pub mod client_hello;
 pub mod lists;
 pub mod phrases;
@@ -13,6 +14,7 @@ pub mod search;
 pub mod target;
 pub mod text;
 
+mod chunked;
 mod pieces;
 mod places;
 
@@ -20,7 +22,8 @@ mod places;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every check.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
+    ("answer", answer::check),
     ("client_hello", client_hello::check),
     ("lists", lists::check),
     ("phrases", phrases::check),

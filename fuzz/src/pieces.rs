@@ -5,14 +5,20 @@ use std::hash::{DefaultHasher, Hasher as _};
 /// Longest piece at a random cut, in bytes.
 const LONGEST_PIECE: usize = 40;
 
-/// The bytes cut in two ways: one by one, and at random; the same bytes are always cut alike.
-pub(crate) fn of_bytes(whole: &[u8]) -> [Vec<&[u8]>; 2] {
-    [whole.chunks(1).collect(), cut_at_random(whole)]
+/// Most bytes that are also shown one by one: more of them take long, and hold little that fewer do not.
+const FEW_BYTES: usize = 512;
+
+/// The bytes cut in two ways: at random, and one by one where they are few; the same bytes are always cut alike.
+pub(crate) fn of_bytes(whole: &[u8]) -> Vec<Vec<&[u8]>> {
+    let mut ways = vec![cut_at_random(whole)];
+    if whole.len() <= FEW_BYTES {
+        ways.push(whole.chunks(1).collect());
+    }
+    ways
 }
 
-/// The text cut in two ways: character by character, and at random.
-pub(crate) fn of_text(whole: &str) -> [Vec<&str>; 2] {
-    let characters = whole.char_indices().map(|(at, c)| &whole[at..at + c.len_utf8()]).collect();
+/// The text cut in two ways: at random, and character by character where it is short.
+pub(crate) fn of_text(whole: &str) -> Vec<Vec<&str>> {
     let mut random = Random::of(whole.as_bytes());
     let mut pieces = Vec::new();
     let mut rest = whole;
@@ -21,10 +27,14 @@ pub(crate) fn of_text(whole: &str) -> [Vec<&str>; 2] {
         pieces.push(piece);
         rest = after;
     }
-    [characters, pieces]
+    let mut ways = vec![pieces];
+    if whole.len() <= FEW_BYTES {
+        ways.push(whole.char_indices().map(|(at, c)| &whole[at..at + c.len_utf8()]).collect());
+    }
+    ways
 }
 
-fn cut_at_random(whole: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn cut_at_random(whole: &[u8]) -> Vec<&[u8]> {
     let mut random = Random::of(whole);
     let mut pieces = Vec::new();
     let mut rest = whole;

@@ -5,12 +5,10 @@ use http::{HeaderName, HeaderValue, Method, Uri};
 use httparse::Status;
 use wardgate_proxy::fuzzing::{Received, receive};
 
-use crate::pieces;
+use crate::{chunked, pieces};
 
 /// The most fields that the check lets pass.
 const MAX_FIELDS: usize = 128;
-/// More trailer fields than the check lets pass.
-const MAX_TRAILERS: usize = 8 * 1024;
 
 /// Checks one connection.
 pub fn check(data: &[u8]) {
@@ -81,31 +79,7 @@ fn body_length(head: &httparse::Request<'_, '_>, bytes: &[u8]) -> usize {
             let length: u64 = std::str::from_utf8(length).unwrap().parse().expect("a length");
             usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len())
         }
-        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") => chunked_length(bytes),
+        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") => chunked::length(bytes),
         other => panic!("two answers to where the body ends: {other:?}"),
-    }
-}
-
-fn chunked_length(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    loop {
-        let Ok(size) = httparse::parse_chunk_size(&bytes[at..]) else { panic!("another chunk size") };
-        let Status::Complete((line, size)) = size else { return bytes.len() };
-        at += line;
-        if size == 0 {
-            return at + trailer_length(&bytes[at..]);
-        }
-        let end = at.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
-        let Some(after) = bytes.get(end..) else { return bytes.len() };
-        assert!(b"\r\n".starts_with(&after[..after.len().min(2)]), "another end of a chunk");
-        at = (end + 2).min(bytes.len());
-    }
-}
-
-fn trailer_length(bytes: &[u8]) -> usize {
-    let mut fields = vec![httparse::EMPTY_HEADER; MAX_TRAILERS];
-    match httparse::parse_headers(bytes, &mut fields).expect("sound trailers") {
-        Status::Complete((length, _)) => length,
-        Status::Partial => bytes.len(),
     }
 }

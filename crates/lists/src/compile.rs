@@ -144,6 +144,10 @@ fn parse(written: &str) -> Result<Entry<'_>, Refusal> {
     }
     let target = Target::parse(written).map_err(refuse)?;
     if let Host::Name(name) = target.host() {
+        // Asked again of the canonical name: an asterisk may stand in the middle, or be written in full width.
+        if name.contains('*') {
+            return Err(("has a wildcard", "write the domain: it covers its subdomains".to_owned()));
+        }
         refuse_registry(name)?;
     }
     let path = target.folded_path();

@@ -128,6 +128,17 @@ fn lists_that_are_wrong() {
             "games.txt:1:3: error: `*.b.example` has a wildcard\n  help: write `b.example`: it covers its subdomains",
         ),
         (
+            "wildcard in the middle",
+            "ads.*.b.example",
+            "games.txt:1:1: error: `ads.*.b.example` has a wildcard\n  help: write the domain: it covers its subdomains",
+        ),
+        (
+            "wildcard in full width",
+            "\u{ff0a}.b.example",
+            "games.txt:1:1: error: `\u{ff0a}.b.example` has a wildcard\n  help: write the domain: it covers its \
+             subdomains",
+        ),
+        (
             "hosts file",
             "0.0.0.0 b.example",
             "games.txt:1:1: error: `0.0.0.0 b.example` holds a space\n  help: write one entry a line",

@@ -319,6 +319,13 @@ rules.toml:3:10: error: `*.a.example` is not a host
   help: write `a.example`: its subdomains are meant too",
             ),
             (
+                "a wildcard in the middle",
+                rule("hosts = [\"a.*.example\"]\naction = \"allow\""),
+                "\
+rules.toml:3:10: error: `a.*.example` is not a host
+  help: an asterisk stands for nothing here: name each host itself",
+            ),
+            (
                 "a URL",
                 rule("hosts = [\"https://a.example/\"]\naction = \"allow\""),
                 "\

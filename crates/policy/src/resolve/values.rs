@@ -101,6 +101,10 @@ pub(crate) fn host(
             format!("`{written}` is a whole registry of names"),
             "name the hosts that are meant".to_owned(),
         ),
+        Ok(Host::Name(name)) if name.contains('*') => complain(
+            format!("`{written}` is not a host"),
+            "an asterisk stands for nothing here: name each host itself".to_owned(),
+        ),
         Ok(host) => Some(host),
         Err(_) => complain(
             format!("`{written}` is not a host"),
