@@ -228,6 +228,33 @@ async fn an_exception_that_is_taken_back_counts_no_longer() {
 }
 
 #[tokio::test]
+async fn limits_tell_every_exception_and_when_it_ends() {
+    let world = World::new().await;
+    let host = "old.exceptions.example.test";
+    world.site.append("certificates.toml", &exception(host, &["expired", "wrong-name"], None));
+    let told = world.site.run(&["limits"], "").await.succeeded().stdout;
+    for part in [
+        format!("{host}: expired, wrong-name (until "),
+        "It is replaced soon. [certificates.toml:".to_owned(),
+        "bank.example.test".to_owned(),
+        "never-intercept.toml:".to_owned(),
+        "WebSocket".to_owned(),
+        "root.pem".to_owned(),
+    ] {
+        assert!(told.contains(&part), "{part:?} is missing from {told}");
+    }
+    let told = world.site.run(&["limits", "--json"], "").await.succeeded().stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let kinds = told["limits"].as_array().unwrap();
+    let kind = kinds.iter().find(|kind| kind["name"] == "certificate-exceptions").unwrap();
+    assert_eq!(kind["entries"][0]["place"], "certificates.toml:2", "{kind:#}");
+    assert!(kind["entries"][0]["until"].as_str().unwrap().starts_with(&day(3)), "{kind:#}");
+
+    world.site.append("certificates.toml", "[[exeption]]");
+    assert_eq!(world.site.run(&["limits"], "").await.code, Some(1), "a policy that does not check");
+}
+
+#[tokio::test]
 async fn exceptions_that_are_wrong_stop_the_policy_and_those_that_are_over_do_not_count() {
     let world = World::new().await;
     let over = exception("old.example.test", &["expired"], None).replace(&soon(), &day(-3));

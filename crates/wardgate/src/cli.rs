@@ -43,6 +43,12 @@ pub(crate) enum Command {
     /// The certificate authority
     #[command(subcommand)]
     Ca(Ca),
+    /// Tell what is not seen, or let pass knowingly, under the present configuration and policy
+    Limits {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask the running proxy whether it is well; exit 0 or 1
     Health,
 }

@@ -3,11 +3,13 @@
 mod ask;
 mod check;
 mod classify;
+mod limits;
 mod records;
 
 pub(crate) use ask::{export_ca, health};
 pub(crate) use check::{check, explain};
 pub(crate) use classify::classify;
+pub(crate) use limits::limits;
 pub(crate) use records::{digest, users};
 
 use std::io::{self, Write};
