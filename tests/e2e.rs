@@ -7,6 +7,7 @@
 mod harness;
 
 mod alerts;
+mod authority;
 mod block;
 mod certificates;
 mod chromium;

@@ -73,13 +73,13 @@ impl Proxy {
         let address = listener.local_addr().map_err(|e| setup(&e))?;
         let ending = CancellationToken::new();
         let recorder = Recorder::new(Arc::clone(&parts.journal), ending.clone());
-        let own_authorities = [parts.minter.authority().certificate().clone()];
+        let upstream = Upstream::new(upstream, Arc::clone(&parts.origin_tls), address.port())?;
         let shared = Shared {
             config,
             listen: address,
             parts,
             journal: Arc::new(recorder),
-            upstream: Upstream::new(upstream, &own_authorities, address.port())?,
+            upstream,
             pages: Pages::new().map_err(|e| setup(&e))?,
             grants: Grants::new().map_err(|e| setup(&e))?,
             draining: CancellationToken::new(),

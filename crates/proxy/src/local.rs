@@ -47,10 +47,7 @@ pub(crate) fn answer(shared: &Shared, own: &Own<'_>) -> Result<Response<Body>, R
         "/proxy.pac" | "/wpad.dat" | "/wpad.da" => {
             Ok(document("application/x-ns-proxy-autoconfig", pac(&public_authority(shared, own))))
         }
-        "/ca.crt" => {
-            let pem = shared.parts.minter.authority().certificate_pem().to_owned();
-            Ok(document("application/x-x509-ca-cert", pem))
-        }
+        "/ca.crt" => Ok(document("application/x-x509-ca-cert", shared.parts.minter.authorities().bundle())),
         "/healthz" => Ok(health(shared)),
         "/metrics" if may_read_metrics(shared, own.client) => {
             Ok(document("text/plain; version=0.0.4", shared.parts.metrics.render()))

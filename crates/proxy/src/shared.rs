@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wardgate_core::{Authenticate, BoxFuture, Event, Journal, Outcome, Ruleset, Unrecordable, Verdict};
-use wardgate_tls::Minter;
+use wardgate_tls::{Minter, OriginTls};
 
 use crate::config::{ProxyConfig, seconds};
 use crate::framing::Limits;
@@ -30,6 +30,8 @@ pub struct Parts {
     pub authenticate: Arc<dyn Authenticate>,
     /// Mints certificates for intercepted hosts.
     pub minter: Arc<Minter>,
+    /// Verifies origins.
+    pub origin_tls: Arc<OriginTls>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
 }

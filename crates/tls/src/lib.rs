@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use authority::{Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE};
+pub use authority::{
+    Authorities, Authority, AuthorityCertificate, AuthorityError, AuthoritySettings, CERTIFICATE_FILE,
+    Constraints, KEY_FILE, NoSubtree, Subtree, mobileconfig,
+};
 pub use hello::{Hello, MAX_HELLO, Peek, peek};
 pub use mint::{MintError, Minter};
 pub use origin::{Handshake, Offer, OriginTls, RootsError, TlsFailure};

@@ -18,7 +18,7 @@ use wardgate_identity::Accounts;
 use wardgate_journal::{AccessLog, LogConfig};
 use wardgate_proxy::{Parts, Proxy, Rules};
 use wardgate_store::Store;
-use wardgate_tls::{Authority, Minter};
+use wardgate_tls::{Authorities, Minter, OriginTls};
 
 use crate::config::Config;
 use crate::exit::{Failure, print_diagnostics};
@@ -26,6 +26,10 @@ use crate::rules::{self, Compiled};
 
 /// How long the last lines of the access log may take to be written at the end.
 const LAST_LINES: Duration = Duration::from_secs(10);
+/// How often it is looked whether the next authority is to sign.
+const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
+/// How long before its end the authority is warned of.
+const WARNED_BEFORE: time::Duration = time::Duration::days(180);
 /// How often the metrics clear away what nobody will ask for.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Descriptors that a connection may take: the client's and the origin's.
@@ -80,8 +84,7 @@ fn write_shipped_policy(dir: &Path) -> anyhow::Result<()> {
 async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::system)?; // before anybody is told that we are here
     let metrics = install_metrics()?;
-    let authority = Arc::new(Authority::open_or_create(&config.certs.dir).map_err(Failure::system)?);
-    let minter = Arc::new(Minter::new(authority, config.proxy.minted_hosts).map_err(Failure::system)?);
+    let tls = Tls::set_up(&config)?;
     let in_force = Arc::new(Rules::new(compiled.ruleset));
     let store = Store::open(&config.store_url()).await.map_err(Failure::system)?;
     let rules = Arc::clone(&in_force);
@@ -99,7 +102,8 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
         rules: Arc::clone(&in_force),
         journal: Arc::clone(&log) as Arc<dyn Journal>,
         authenticate: Arc::clone(&accounts) as _,
-        minter: Arc::clone(&minter),
+        minter: Arc::clone(&tls.minter),
+        origin_tls: Arc::clone(&tls.origins),
         metrics,
     };
     let proxy = Proxy::bind(config.proxy.clone(), &config.upstream, parts).await.map_err(Failure::system)?;
@@ -111,8 +115,8 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let address = proxy.address();
     let proxy = tokio::spawn(proxy.run(stop.clone()));
-    announce(address, &minter, &log, &in_force).map_err(Failure::system)?;
-    signals.obey(&config, &in_force).await;
+    announce(address, &tls.minter, &log, &in_force).map_err(Failure::system)?;
+    signals.obey(&config, &in_force, &tls).await;
 
     tracing::info!("stopping: exchanges under way may finish");
     stop.cancel();
@@ -186,8 +190,8 @@ fn announce(
         if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
     let reached = if reached.contains(':') { format!("[{reached}]") } else { reached };
     let port = address.port();
-    let ca = minter.authority().certificate_path();
-    let ca = ca.canonicalize().unwrap_or_else(|_| ca.to_owned());
+    let ca = minter.authorities().signing.certificate().path.clone();
+    let ca = ca.canonicalize().unwrap_or(ca);
     let file = log.current_file();
     let file = file.canonicalize().unwrap_or(file);
     let mut out = std::io::stdout().lock();
@@ -198,6 +202,62 @@ fn announce(
     writeln!(out, "policy   {}", in_force.load().policy.hash())?;
     writeln!(out, "ready")?;
     out.flush()
+}
+
+/// Certificates on both sides: what is shown to clients, and what is believed of origins.
+struct Tls {
+    minter: Arc<Minter>,
+    origins: Arc<OriginTls>,
+}
+
+impl Tls {
+    fn set_up(config: &Config) -> Result<Self, Failure> {
+        let authorities = Authorities::open_or_create(&config.certs.settings()).map_err(Failure::system)?;
+        warn_of_the_end(&authorities);
+        let origins = OriginTls::new(&config.upstream.extra_roots, &authorities).map_err(Failure::system)?;
+        let minter = Minter::new(authorities, config.proxy.minted_hosts).map_err(Failure::system)?;
+        Ok(Self { minter: Arc::new(minter), origins: Arc::new(origins) })
+    }
+
+    /// Takes up what lies in the directory now, or says why what was there before stays. No connection is dropped.
+    fn reload(&self, config: &Config) {
+        if let Err(error) = self.try_reload(config) {
+            tracing::error!(%error, "certificates are not reloaded: those of before stay in force");
+        }
+    }
+
+    fn try_reload(&self, config: &Config) -> anyhow::Result<()> {
+        let authorities = Authorities::open_or_create(&config.certs.settings())?;
+        self.origins.reload(&config.upstream.extra_roots, &authorities)?;
+        if *authorities.signing.certificate().der != *self.minter.authorities().signing.certificate().der {
+            let fingerprint = authorities.signing.certificate().fingerprint();
+            tracing::info!(%fingerprint, "another authority signs from now on");
+        }
+        warn_of_the_end(&authorities);
+        self.minter.renew(authorities);
+        tracing::info!("certificates were reloaded");
+        Ok(())
+    }
+
+    /// Looks whether the day has come on which the next authority signs.
+    fn look(&self, config: &Config) {
+        let settings = config.certs.settings();
+        if self.minter.authorities().next.as_ref().is_some_and(|next| settings.is_due(next)) {
+            self.reload(config);
+        }
+    }
+}
+
+/// Says in good time that the authority ends: every device has to be visited.
+fn warn_of_the_end(authorities: &Authorities) {
+    let certificate = authorities.signing.certificate();
+    let left = certificate.not_after - time::OffsetDateTime::now_utc();
+    if left < WARNED_BEFORE {
+        tracing::warn!(
+            until = %certificate.not_after.date(),
+            "the certificate authority ends soon: run `wardgate ca rotate` and bring the next one to the devices"
+        );
+    }
 }
 
 /// The signals that are obeyed.
@@ -216,13 +276,18 @@ impl Signals {
         })
     }
 
-    /// Returns when Wardgate is told to stop; reloads the policy when told to.
-    async fn obey(&mut self, config: &Config, in_force: &Rules) {
+    /// Returns when Wardgate is told to stop; reloads the policy, certificates and revocation lists when told to.
+    async fn obey(&mut self, config: &Config, in_force: &Rules, tls: &Tls) {
+        let mut look = tokio::time::interval(CERTIFICATES_LOOKED_AT);
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => reload(config, in_force).await,
+                _ = look.tick() => tls.look(config),
+                _ = self.hang_up.recv() => {
+                    tls.reload(config);
+                    reload(config, in_force).await;
+                }
             }
         }
     }

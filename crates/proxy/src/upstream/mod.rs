@@ -18,10 +18,9 @@ use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
-use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use wardgate_core::{CertificateException, Event, RuleRef, Scheme, Target, TlsProblem};
-use wardgate_tls::{Offer, OriginTls, RootsError, TlsFailure};
+use wardgate_tls::{Offer, OriginTls, TlsFailure};
 
 use crate::config::{UpstreamConfig, seconds};
 use crate::framing::{Switch, Violation};
@@ -42,9 +41,6 @@ const TURN_PATIENCE: Duration = Duration::from_secs(1);
 /// Why the way to origins could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamSetupError {
-    /// The extra roots cannot be used.
-    #[error(transparent)]
-    Roots(#[from] RootsError),
     /// The hosts file cannot be read.
     #[error("[upstream] hosts_file: {path}: {source}; give a readable file in the syntax of /etc/hosts")]
     Hosts {
@@ -138,7 +134,7 @@ impl Overlooked {
 pub(crate) struct Upstream {
     dialer: Dialer,
     pool: Arc<Pool>,
-    tls: OriginTls,
+    tls: Arc<OriginTls>,
     connect_timeout: Duration,
     response_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -146,17 +142,16 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Sets it up; `own` are the authorities that sign for clients, `own_port` the proxy's port: no origin may show
-    /// the first, and nobody dials the second.
+    /// Sets it up; `own_port` is the proxy's, which is never dialled.
     pub(crate) fn new(
         config: &UpstreamConfig,
-        own: &[CertificateDer<'_>],
+        tls: Arc<OriginTls>,
         own_port: u16,
     ) -> Result<Self, UpstreamSetupError> {
         Ok(Self {
             dialer: Dialer::new(config, own_port)?,
             pool: Pool::start(seconds(config.keep_alive_secs)),
-            tls: OriginTls::new(&config.extra_roots, own)?,
+            tls,
             connect_timeout: seconds(config.connect_timeout_secs),
             response_timeout: seconds(config.response_timeout_secs),
             idle_timeout: seconds(config.idle_timeout_secs),

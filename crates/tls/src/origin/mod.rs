@@ -19,6 +19,7 @@ use wardgate_core::{CertificateException, TlsProblem};
 use self::diagnose::Presented;
 pub use self::failure::TlsFailure;
 use self::verify::{RootLimits, Trust, Verifier};
+use crate::authority::Authorities;
 
 /// Sessions remembered towards origins: a resumed handshake costs half of a full one.
 const REMEMBERED_SESSIONS: usize = 8192;
@@ -59,7 +60,7 @@ pub struct OriginTls {
 impl OriginTls {
     /// Trusts the system's roots (the compiled-in Mozilla set where the system has none) and those in `extra_roots`,
     /// and never what leads to one of our `own` authorities, whoever else may trust it.
-    pub fn new(extra_roots: &[PathBuf], own: &[CertificateDer<'_>]) -> Result<Self, RootsError> {
+    pub fn new(extra_roots: &[PathBuf], own: &Authorities) -> Result<Self, RootsError> {
         let provider = crate::provider();
         let algorithms = provider.signature_verification_algorithms;
         let trust = Arc::new(ArcSwap::from_pointee(trust(extra_roots, own)?));
@@ -76,6 +77,13 @@ impl OriginTls {
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         http1.resumption = Resumption::in_memory_sessions(REMEMBERED_SESSIONS / 8);
         Ok(Self { trust, verifier, any: Arc::new(config), http1: Arc::new(http1) })
+    }
+
+    /// Reads everything anew. Connections that are open stay open; new ones, and sessions resumed, are held to what
+    /// is there now.
+    pub fn reload(&self, extra_roots: &[PathBuf], own: &Authorities) -> Result<(), RootsError> {
+        self.trust.store(Arc::new(trust(extra_roots, own)?));
+        Ok(())
     }
 
     /// One handshake, under the exception that policy makes for this origin, if any.
@@ -133,15 +141,15 @@ fn tls(error: &dyn fmt::Display) -> RootsError {
     RootsError::Tls(error.to_string())
 }
 
-fn trust(extra_roots: &[PathBuf], own: &[CertificateDer<'_>]) -> Result<Trust, RootsError> {
+fn trust(extra_roots: &[PathBuf], own: &Authorities) -> Result<Trust, RootsError> {
     let mut roots = Roots::of_the_system();
     for path in extra_roots {
         roots.add_file(path)?;
     }
     let Roots { mut anchors, limits } = roots;
     let own: Vec<_> = own
-        .iter()
-        .map(|one| webpki::anchor_from_trusted_cert(one).map(|anchor| anchor.to_owned()))
+        .certificates()
+        .map(|one| webpki::anchor_from_trusted_cert(&one.der).map(|anchor| anchor.to_owned()))
         .collect::<Result<_, _>>()
         .map_err(|error| tls(&error))?;
     anchors.extend(own.iter().cloned());
@@ -195,10 +203,14 @@ impl Roots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authority::AuthoritySettings;
 
     #[test]
     fn missing_roots_say_what_to_do() {
-        let Err(error) = OriginTls::new(&["/nonexistent/root.pem".into()], &[]) else {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = AuthoritySettings { dir: dir.path().to_owned(), ..AuthoritySettings::default() };
+        let own = Authorities::open_or_create(&settings).unwrap();
+        let Err(error) = OriginTls::new(&["/nonexistent/root.pem".into()], &own) else {
             panic!("no such file")
         };
         assert!(error.to_string().contains("extra_roots: /nonexistent/root.pem"), "{error}");
