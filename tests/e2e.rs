@@ -27,6 +27,7 @@ mod limits;
 mod own_port;
 mod protocols;
 mod reload;
+mod revocation;
 mod scripts;
 mod seams;
 mod shutdown;

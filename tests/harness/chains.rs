@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateRevocationList, CertificateRevocationListParams,
+    CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevocationReason, RevokedCertParams, SerialNumber,
 };
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -94,6 +96,35 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Chain::of(certificate.der(), between, &key)
     }
+
+    /// Signs, with its name and key.
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
+    /// A list of what it has revoked, made on one day of these from now and to be replaced on the other.
+    pub(crate) fn revoked(
+        &self,
+        serials: &[Vec<u8>],
+        days: std::ops::Range<i64>,
+    ) -> CertificateRevocationList {
+        let at = |days: i64| time::OffsetDateTime::now_utc() + time::Duration::days(days);
+        let revoked = |serial: &Vec<u8>| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: at(days.start),
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: at(days.start),
+            next_update: at(days.end),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: serials.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).unwrap()
+    }
 }
 
 impl Chain {
@@ -131,6 +162,11 @@ impl Chain {
         format!("sha256:{hex}")
     }
 
+    /// The serial number of the server's own certificate.
+    pub(crate) fn serial(&self) -> Vec<u8> {
+        serial(&self.certificates[0])
+    }
+
     fn certified(self) -> CertifiedKey {
         let key = PrivateKeyDer::try_from(self.key).unwrap();
         // Not `from_der`, which looks whether the certificate makes sense.
@@ -139,6 +175,13 @@ impl Chain {
         certified.ocsp = self.ocsp;
         certified
     }
+}
+
+/// The serial number of a certificate, as it is written.
+pub(crate) fn serial(certificate: &CertificateDer<'_>) -> Vec<u8> {
+    use x509_parser::prelude::FromDer as _;
+    let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).unwrap();
+    parsed.raw_serial().to_vec()
 }
 
 fn authority(name: &str, amend: impl FnOnce(&mut CertificateParams)) -> CertificateParams {
@@ -233,6 +276,7 @@ pub(crate) struct ChainOrigin {
     pub(crate) address: SocketAddr,
     chains: Arc<Chains>,
     asked: Arc<Mutex<Vec<String>>>,
+    resumed: Arc<AtomicU64>,
     _tasks: JoinSet<()>,
 }
 
@@ -252,6 +296,7 @@ impl ChainOrigin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (chains, asked) = (Arc::new(Chains::default()), Arc::new(Mutex::default()));
+        let resumed = Arc::new(AtomicU64::new(0));
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -259,8 +304,9 @@ impl ChainOrigin {
             .with_cert_resolver(Arc::clone(&chains) as _);
         config.ticketer = aws_lc_rs::Ticketer::new().unwrap();
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), Arc::clone(&asked)));
-        Self { address, chains, asked, _tasks: tasks }
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        tasks.spawn(accept(listener, acceptor, Arc::clone(&asked), Arc::clone(&resumed)));
+        Self { address, chains, asked, resumed, _tasks: tasks }
     }
 
     /// Shows this chain from now on to who asks for the host.
@@ -273,22 +319,40 @@ impl ChainOrigin {
         format!("https://{host}:{}{path}", self.address.port())
     }
 
+    /// How many handshakes resumed a session.
+    pub(crate) fn resumed(&self) -> u64 {
+        self.resumed.load(Ordering::SeqCst)
+    }
+
     /// The heads of the requests that arrived, of all hosts.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, asked: Arc<Mutex<Vec<String>>>) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    asked: Arc<Mutex<Vec<String>>>,
+    resumed: Arc<AtomicU64>,
+) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        connections.spawn(answer(stream, acceptor.clone(), Arc::clone(&asked)));
+        connections.spawn(answer(stream, acceptor.clone(), Arc::clone(&asked), Arc::clone(&resumed)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn answer(stream: TcpStream, acceptor: TlsAcceptor, asked: Arc<Mutex<Vec<String>>>) {
+async fn answer(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    asked: Arc<Mutex<Vec<String>>>,
+    resumed: Arc<AtomicU64>,
+) {
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    if stream.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+        resumed.fetch_add(1, Ordering::SeqCst);
+    }
     let mut head = Vec::new();
     while let Ok(byte) = stream.read_u8().await {
         head.push(byte);

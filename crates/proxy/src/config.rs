@@ -62,6 +62,10 @@ impl Default for ProxyConfig {
 pub struct UpstreamConfig {
     /// PEM files with further root certificates to trust, for example of the school's own servers.
     pub extra_roots: Vec<PathBuf>,
+    /// Revocation lists of private authorities, in PEM or DER. Read again when they change.
+    pub crls: Vec<PathBuf>,
+    /// The directory in which upki keeps CRLite's data, which say what public authorities have revoked.
+    pub crlite_dir: Option<PathBuf>,
     /// A file in the syntax of `/etc/hosts` that is consulted before DNS, beside `/etc/hosts` itself.
     pub hosts_file: Option<PathBuf>,
     /// Address ranges that are never connected to, whatever policy says. The default keeps clients away from
@@ -84,6 +88,8 @@ impl Default for UpstreamConfig {
         let network = |text: &str| text.parse().expect("a network in CIDR notation");
         Self {
             extra_roots: Vec::new(),
+            crls: Vec::new(),
+            crlite_dir: None,
             hosts_file: None,
             deny_addresses: vec![
                 network("0.0.0.0/8"),

@@ -16,7 +16,10 @@ pub use authority::{
 };
 pub use hello::{Hello, MAX_HELLO, Peek, peek};
 pub use mint::{MintError, Minter};
-pub use origin::{Handshake, Offer, OriginTls, RootsError, TlsFailure};
+pub use origin::{
+    Handshake, Offer, OriginSettings, OriginTls, RevocationSource, RootsError, SourceError, SourceKind,
+    TlsFailure, revocation_sources,
+};
 
 /// The cryptography used everywhere: aws-lc-rs with the post-quantum hybrid X25519MLKEM768 offered first.
 pub fn provider() -> Arc<CryptoProvider> {

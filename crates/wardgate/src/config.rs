@@ -14,7 +14,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 use wardgate_alert::AlertConfig;
 use wardgate_core::Position;
 use wardgate_proxy::{ProxyConfig, UpstreamConfig};
-use wardgate_tls::{AuthoritySettings, Constraints, NoSubtree, Subtree};
+use wardgate_tls::{AuthoritySettings, Constraints, NoSubtree, OriginSettings, Subtree};
 
 use crate::exit::Failure;
 
@@ -178,6 +178,15 @@ impl Config {
     /// The directory of the access log.
     pub(crate) fn log_dir(&self) -> PathBuf {
         self.log.dir.clone().unwrap_or_else(|| self.data.dir.join("log"))
+    }
+
+    /// What is believed of origins.
+    pub(crate) fn origins(&self) -> OriginSettings {
+        OriginSettings {
+            extra_roots: self.upstream.extra_roots.clone(),
+            crls: self.upstream.crls.clone(),
+            crlite_dir: self.upstream.crlite_dir.clone(),
+        }
     }
 
     /// The URL of the records.

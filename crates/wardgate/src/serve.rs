@@ -26,8 +26,8 @@ use crate::rules::{self, Compiled};
 
 /// How long the last lines of the access log may take to be written at the end.
 const LAST_LINES: Duration = Duration::from_secs(10);
-/// How often it is looked whether the next authority is to sign.
-const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(60);
+/// How often it is looked whether certificates, roots or revocations were renewed.
+const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(10);
 /// How long before its end the authority is warned of.
 const WARNED_BEFORE: time::Duration = time::Duration::days(180);
 /// How often the metrics clear away what nobody will ask for.
@@ -214,7 +214,7 @@ impl Tls {
     fn set_up(config: &Config) -> Result<Self, Failure> {
         let authorities = Authorities::open_or_create(&config.certs.settings()).map_err(Failure::system)?;
         warn_of_the_end(&authorities);
-        let origins = OriginTls::new(&config.upstream.extra_roots, &authorities).map_err(Failure::system)?;
+        let origins = OriginTls::new(config.origins(), &authorities).map_err(Failure::system)?;
         let minter = Minter::new(authorities, config.proxy.minted_hosts).map_err(Failure::system)?;
         Ok(Self { minter: Arc::new(minter), origins: Arc::new(origins) })
     }
@@ -228,7 +228,7 @@ impl Tls {
 
     fn try_reload(&self, config: &Config) -> anyhow::Result<()> {
         let authorities = Authorities::open_or_create(&config.certs.settings())?;
-        self.origins.reload(&config.upstream.extra_roots, &authorities)?;
+        self.origins.reload(&authorities)?;
         if *authorities.signing.certificate().der != *self.minter.authorities().signing.certificate().der {
             let fingerprint = authorities.signing.certificate().fingerprint();
             tracing::info!(%fingerprint, "another authority signs from now on");
@@ -239,11 +239,18 @@ impl Tls {
         Ok(())
     }
 
-    /// Looks whether the day has come on which the next authority signs.
+    /// Looks whether the day has come on which the next authority signs, and whether roots or revocations were renewed.
     fn look(&self, config: &Config) {
-        let settings = config.certs.settings();
-        if self.minter.authorities().next.as_ref().is_some_and(|next| settings.is_due(next)) {
+        let (settings, authorities) = (config.certs.settings(), self.minter.authorities());
+        if authorities.next.as_ref().is_some_and(|next| settings.is_due(next)) {
             self.reload(config);
+        } else if self.origins.is_out_of_date() {
+            match self.origins.reload(&authorities) {
+                Ok(()) => tracing::info!("roots and revocations were reloaded"),
+                Err(error) => {
+                    tracing::error!(%error, "roots and revocations are not reloaded: those of before stay in force");
+                }
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::failure::TlsFailure;
+use super::revocation::Staple;
 use super::verify::RootLimits;
 
 /// Shortest RSA key that is taken (NIST SP 800-131A, CA/Browser Forum Baseline Requirements 6.1.5).
@@ -27,6 +28,7 @@ pub(super) struct Presented<'a> {
     pub(super) end_entity: &'a CertificateDer<'a>,
     pub(super) intermediates: &'a [CertificateDer<'a>],
     pub(super) name: &'a ServerName<'a>,
+    pub(super) staple: Staple<'a>,
     pub(super) now: UnixTime,
 }
 
@@ -81,6 +83,13 @@ pub(super) fn chain(
             TlsProblem::RevocationUnknown,
             format!("the issuer's revocation list ended on {}", date(*next_update)),
         ),
+        E::InvalidCrlSignatureForPublicKey
+        | E::IssuerNotCrlSigner
+        | E::UnsupportedCrlSignatureAlgorithmContext(_)
+        | E::UnsupportedCrlSignatureAlgorithmForPublicKeyContext(_) => because(
+            TlsProblem::RevocationUnknown,
+            format!("the revocation list that is configured for its issuer is not the issuer's ({error:?})"),
+        ),
         E::UnsupportedCertVersion => because(
             TlsProblem::Malformed,
             "a certificate of X.509 version 1 or 2; version 3 is needed".to_owned(),
@@ -119,10 +128,7 @@ fn matches(common: &str, host: &str) -> bool {
 
 /// What the certificate itself must be like where webpki does not ask: a key that is long enough, and one that may
 /// sign a handshake (RFC 8446, section 4.4.2.2, where key usage is present at all).
-pub(super) fn end_entity(certificate: &CertificateDer<'_>) -> Option<TlsFailure> {
-    let Some(parsed) = parsed(certificate) else {
-        return Some(TlsFailure::new(TlsProblem::Malformed, "it cannot be read"));
-    };
+pub(super) fn end_entity(parsed: &X509Certificate<'_>) -> Option<TlsFailure> {
     if let Some(bits) = short_rsa(parsed.public_key()) {
         let detail = format!("RSA with {bits} bits; at least {MIN_RSA_BITS} are needed");
         return Some(TlsFailure::new(TlsProblem::WeakKey, detail));
@@ -172,7 +178,8 @@ pub(super) fn root_limits(certificate: &CertificateDer<'_>) -> Option<RootLimits
     })
 }
 
-fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
+/// A certificate as x509-parser reads it.
+pub(super) fn parsed<'a>(certificate: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed)
 }
 
@@ -292,7 +299,7 @@ fn bad_signature(presented: &Presented<'_>, anchors: &[TrustAnchor<'_>]) -> TlsF
 }
 
 /// A DER SEQUENCE around its content, which is how webpki keeps what it parsed.
-fn in_sequence(content: &[u8]) -> Vec<u8> {
+pub(super) fn in_sequence(content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut der = vec![0x30];
     match length {

@@ -3,11 +3,13 @@
 
 mod diagnose;
 mod failure;
+mod revocation;
 mod verify;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use rustls::client::Resumption;
@@ -18,6 +20,8 @@ use wardgate_core::{CertificateException, TlsProblem};
 
 use self::diagnose::Presented;
 pub use self::failure::TlsFailure;
+pub use self::revocation::{RevocationSource, SourceError, SourceKind};
+use self::revocation::{Revocations, Staple};
 use self::verify::{RootLimits, Trust, Verifier};
 use crate::authority::Authorities;
 
@@ -35,6 +39,9 @@ pub enum RootsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A revocation list cannot be used.
+    #[error("[upstream] crls: {0}; give a list in PEM or DER")]
+    Revocations(#[from] SourceError),
     /// TLS could not be configured.
     #[error("cannot configure TLS towards origins: {0}")]
     Tls(String),
@@ -49,8 +56,31 @@ pub enum Offer {
     Http1,
 }
 
+/// What is believed of origins.
+#[derive(Clone, Debug, Default)]
+pub struct OriginSettings {
+    /// PEM files of roots that are trusted beside the system's.
+    pub extra_roots: Vec<PathBuf>,
+    /// Revocation lists of private authorities, in PEM or DER.
+    pub crls: Vec<PathBuf>,
+    /// Where CRLite's data lie; upki's own place where absent.
+    pub crlite_dir: Option<PathBuf>,
+}
+
+impl OriginSettings {
+    /// When each file was changed last.
+    fn changed(&self) -> Vec<Option<SystemTime>> {
+        let manifest = revocation::manifest(self.crlite_dir.as_deref());
+        let files = self.extra_roots.iter().chain(&self.crls).chain([&manifest]);
+        files.map(|file| std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()).collect()
+    }
+}
+
 /// TLS towards origins: TLS 1.2 and 1.3, the post-quantum hybrid first, every certificate verified.
 pub struct OriginTls {
+    settings: OriginSettings,
+    /// When the files were changed that were looked at last.
+    seen: Mutex<Vec<Option<SystemTime>>>,
     trust: Arc<ArcSwap<Trust>>,
     verifier: Arc<Verifier>,
     any: Arc<ClientConfig>,
@@ -58,12 +88,13 @@ pub struct OriginTls {
 }
 
 impl OriginTls {
-    /// Trusts the system's roots (the compiled-in Mozilla set where the system has none) and those in `extra_roots`,
-    /// and never what leads to one of our `own` authorities, whoever else may trust it.
-    pub fn new(extra_roots: &[PathBuf], own: &Authorities) -> Result<Self, RootsError> {
+    /// Trusts the system's roots (the compiled-in Mozilla set where the system has none) and those that the settings
+    /// add, and never what leads to one of our `own` authorities, whoever else may trust it.
+    pub fn new(settings: OriginSettings, own: &Authorities) -> Result<Self, RootsError> {
+        let seen = Mutex::new(settings.changed());
         let provider = crate::provider();
         let algorithms = provider.signature_verification_algorithms;
-        let trust = Arc::new(ArcSwap::from_pointee(trust(extra_roots, own)?));
+        let trust = Arc::new(ArcSwap::from_pointee(trust(&settings, own)?));
         let verifier = Arc::new(Verifier::new(Arc::clone(&trust), algorithms, None));
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -76,14 +107,24 @@ impl OriginTls {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         http1.resumption = Resumption::in_memory_sessions(REMEMBERED_SESSIONS / 8);
-        Ok(Self { trust, verifier, any: Arc::new(config), http1: Arc::new(http1) })
+        Ok(Self { settings, seen, trust, verifier, any: Arc::new(config), http1: Arc::new(http1) })
     }
 
     /// Reads everything anew. Connections that are open stay open; new ones, and sessions resumed, are held to what
     /// is there now.
-    pub fn reload(&self, extra_roots: &[PathBuf], own: &Authorities) -> Result<(), RootsError> {
-        self.trust.store(Arc::new(trust(extra_roots, own)?));
+    pub fn reload(&self, own: &Authorities) -> Result<(), RootsError> {
+        *self.seen() = self.settings.changed();
+        self.trust.store(Arc::new(trust(&self.settings, own)?));
         Ok(())
+    }
+
+    /// Whether a file was changed since the last reload, or attempt at one.
+    pub fn is_out_of_date(&self) -> bool {
+        *self.seen() != self.settings.changed()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Vec<Option<SystemTime>>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One handshake, under the exception that policy makes for this origin, if any.
@@ -130,20 +171,25 @@ impl Handshake {
             let [end_entity, intermediates @ ..] = connection.peer_certificates().unwrap_or_default() else {
                 return Err(TlsFailure::new(TlsProblem::Handshake, "the session knows no certificate"));
             };
-            let now = UnixTime::now();
-            self.verifier.verify(&Presented { end_entity, intermediates, name, now })?;
+            let (staple, now) = (Staple::Resumed, UnixTime::now());
+            self.verifier.verify(&Presented { end_entity, intermediates, name, staple, now })?;
         }
         Ok(self.verifier.overlooked.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
+}
+
+/// What tells of revocations under these settings.
+pub fn revocation_sources(settings: &OriginSettings) -> Result<Vec<RevocationSource>, SourceError> {
+    Ok(Revocations::load(&settings.crls, settings.crlite_dir.as_deref())?.sources())
 }
 
 fn tls(error: &dyn fmt::Display) -> RootsError {
     RootsError::Tls(error.to_string())
 }
 
-fn trust(extra_roots: &[PathBuf], own: &Authorities) -> Result<Trust, RootsError> {
+fn trust(settings: &OriginSettings, own: &Authorities) -> Result<Trust, RootsError> {
     let mut roots = Roots::of_the_system();
-    for path in extra_roots {
+    for path in &settings.extra_roots {
         roots.add_file(path)?;
     }
     let Roots { mut anchors, limits } = roots;
@@ -153,7 +199,9 @@ fn trust(extra_roots: &[PathBuf], own: &Authorities) -> Result<Trust, RootsError
         .collect::<Result<_, _>>()
         .map_err(|error| tls(&error))?;
     anchors.extend(own.iter().cloned());
-    Ok(Trust { anchors, limits, own, algorithms: crate::provider().signature_verification_algorithms })
+    let revocations = Revocations::load(&settings.crls, settings.crlite_dir.as_deref())?;
+    let algorithms = crate::provider().signature_verification_algorithms;
+    Ok(Trust { anchors, limits, own, algorithms, revocations })
 }
 
 /// The roots that are trusted, and what their certificates say beside.
@@ -210,9 +258,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = AuthoritySettings { dir: dir.path().to_owned(), ..AuthoritySettings::default() };
         let own = Authorities::open_or_create(&settings).unwrap();
-        let Err(error) = OriginTls::new(&["/nonexistent/root.pem".into()], &own) else {
-            panic!("no such file")
-        };
+        let settings =
+            OriginSettings { extra_roots: vec!["/nonexistent/root.pem".into()], ..OriginSettings::default() };
+        let Err(error) = OriginTls::new(settings, &own) else { panic!("no such file") };
         assert!(error.to_string().contains("extra_roots: /nonexistent/root.pem"), "{error}");
     }
 }

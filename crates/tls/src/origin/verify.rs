@@ -13,10 +13,14 @@ use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use sha2::{Digest as _, Sha256};
 use wardgate_core::{CertificateException, Excusable, Fingerprint, TlsProblem};
-use webpki::{EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage, VerifiedPath};
+use webpki::{
+    EndEntityCert, ExtendedKeyUsageValidator, KeyPurposeIdIter, KeyUsage, RevocationOptionsBuilder,
+    UnknownStatusPolicy, VerifiedPath,
+};
 
 use super::diagnose::{self, Presented};
 use super::failure::TlsFailure;
+use super::revocation::{self, Revocations, Staple};
 
 /// Problems that are overlooked one after the other before it is called a circle.
 const MAX_OVERLOOKED: usize = 8;
@@ -30,6 +34,13 @@ pub(super) struct Trust {
     /// Our own authorities.
     pub(super) own: Vec<TrustAnchor<'static>>,
     pub(super) algorithms: WebPkiSupportedAlgorithms,
+    pub(super) revocations: Revocations,
+}
+
+/// Who signed a certificate, and whose names stand on the path above it.
+struct Signed {
+    issuer: revocation::Issuer,
+    path_issuers: Vec<Vec<u8>>,
 }
 
 impl Trust {
@@ -42,23 +53,45 @@ impl Trust {
         let mut mercy = Mercy::new(exception, presented.end_entity);
         let certificate = EndEntityCert::try_from(presented.end_entity)
             .map_err(|error| diagnose::chain(&error, presented, &self.anchors))?;
-        self.verify_chain(&certificate, presented, &mut mercy)?;
+        let signed = self.verify_chain(&certificate, presented, &mut mercy)?;
         if certificate.verify_is_valid_for_subject_name(presented.name).is_err() {
             mercy.overlook(diagnose::name(presented))?;
         }
-        if let Some(failure) = diagnose::end_entity(presented.end_entity) {
+        let Some(parsed) = diagnose::parsed(presented.end_entity) else {
+            return Err(TlsFailure::new(TlsProblem::Malformed, "it cannot be read"));
+        };
+        if let Some(failure) = diagnose::end_entity(&parsed) {
             mercy.overlook(failure)?;
+        }
+        if let Some(Signed { issuer, path_issuers }) = signed {
+            let certificate = revocation::Certificate {
+                parsed: &parsed,
+                serial: certificate.serial(),
+                issuer,
+                path_issuers: &path_issuers,
+                algorithms: self.algorithms.all,
+                now: presented.now,
+            };
+            self.revocations
+                .check(&certificate, presented.staple)
+                .or_else(|failure| mercy.overlook(failure))?;
         }
         Ok(mercy.overlooked)
     }
 
+    /// Who signed the certificate, once the path is verified; nothing where that does not matter.
     fn verify_chain(
         &self,
         certificate: &EndEntityCert<'_>,
         presented: &Presented<'_>,
         mercy: &mut Mercy<'_>,
-    ) -> Result<(), TlsFailure> {
+    ) -> Result<Option<Signed>, TlsFailure> {
         let (mut at, mut usage) = (presented.now, Usage::Server);
+        let lists = self.revocations.lists();
+        let mut lists = RevocationOptionsBuilder::new(&lists).ok().map(|options| {
+            // Only private authorities have lists here, and what is too old is looked at afterwards.
+            options.with_status_policy(UnknownStatusPolicy::Allow).build()
+        });
         for _ in 0..MAX_OVERLOOKED {
             let objection = RefCell::new(None);
             let verified = certificate.verify_for_usage(
@@ -67,7 +100,7 @@ impl Trust {
                 presented.intermediates,
                 at,
                 usage,
-                None,
+                lists,
                 Some(&|path| {
                     self.object_to(path, presented.now, mercy).map_err(|failure| {
                         *objection.borrow_mut() = Some(failure);
@@ -77,7 +110,9 @@ impl Trust {
             );
             let error = match verified {
                 Ok(path) => {
-                    return self.root_in_time(&path, presented.now).or_else(|late| mercy.overlook(late));
+                    self.root_in_time(&path, presented.now).or_else(|late| mercy.overlook(late))?;
+                    let path_issuers = revocation::issuers(certificate, &path);
+                    return Ok(Some(Signed { issuer: revocation::Issuer::of(&path), path_issuers }));
                 }
                 Err(error) => error,
             };
@@ -92,8 +127,9 @@ impl Trust {
                 webpki::Error::RequiredEkuNotFoundContext(_) | webpki::Error::EmptyEkuExtension => {
                     usage = Usage::Any;
                 }
+                _ if failure.problem == TlsProblem::RevocationUnknown => lists = None,
                 // The certificate is the very one that the exception names: who signed it does not matter.
-                _ if mercy.pinned => return Ok(()),
+                _ if mercy.pinned => return Ok(None),
                 _ => return Err(failure.and("an exception for this must name the certificate's fingerprint")),
             }
         }
@@ -181,14 +217,14 @@ struct Mercy<'a> {
     exception: Option<&'a CertificateException>,
     /// Whether this is the very certificate that the exception names.
     pinned: bool,
-    presented: Fingerprint,
+    presented: &'a CertificateDer<'a>,
     overlooked: Vec<TlsProblem>,
 }
 
 impl<'a> Mercy<'a> {
-    fn new(exception: Option<&'a CertificateException>, certificate: &CertificateDer<'_>) -> Self {
-        let presented = fingerprint(certificate);
-        let pinned = exception.is_some_and(|exception| exception.fingerprint == Some(presented));
+    fn new(exception: Option<&'a CertificateException>, presented: &'a CertificateDer<'a>) -> Self {
+        let pin = exception.and_then(|exception| exception.fingerprint);
+        let pinned = pin.is_some_and(|pin| pin == fingerprint(presented));
         Self { exception, pinned, presented, overlooked: Vec::new() }
     }
 
@@ -220,11 +256,13 @@ impl<'a> Mercy<'a> {
                 let at = &exception.rule;
                 Err(failure.and(&format!(
                     "the exception at {}:{} is for another certificate; this one is {}",
-                    at.file, at.line, self.presented
+                    at.file,
+                    at.line,
+                    fingerprint(self.presented)
                 )))
             }
             _ if problem.excusable() == Excusable::Pinned => {
-                Err(failure.and(&format!("its fingerprint is {}", self.presented)))
+                Err(failure.and(&format!("its fingerprint is {}", fingerprint(self.presented))))
             }
             _ => Err(failure),
         }
@@ -274,10 +312,11 @@ impl ServerCertVerifier for Verifier {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify(&Presented { end_entity, intermediates, name, now })?;
+        let staple = Staple::Shown(ocsp_response);
+        self.verify(&Presented { end_entity, intermediates, name, staple, now })?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -1,10 +1,13 @@
 //! `wardgate limits`: what is not seen, or let pass knowingly, read out of the configuration and the policy that are there.
 //! Honest by construction: each line comes from the very value that makes it so.
 
+use std::time::SystemTime;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use wardgate_core::{GroupSettings, OnError};
 use wardgate_policy::Policy;
+use wardgate_tls::{RevocationSource, SourceKind};
 
 use super::{print, print_json};
 use crate::config::Config;
@@ -206,9 +209,42 @@ fn extra_roots(installation: &Installation<'_>) -> Kind {
     Kind { name: "extra-roots", title: "Roots that are trusted beside the system's", entries }
 }
 
-fn revocation(_: &Installation<'_>) -> Kind {
-    let entries = vec![Limit::new("all sites", "Whether a site's certificate was revoked is not looked at.")];
-    Kind { name: "revocation", title: "Revoked certificates that are not noticed", entries }
+/// What is looked at, with its age, and what is not.
+fn revocation(installation: &Installation<'_>) -> Kind {
+    let mut entries = Vec::new();
+    let sources = match wardgate_tls::revocation_sources(&installation.config.origins()) {
+        Ok(sources) => sources,
+        Err(error) => {
+            entries.push(Limit::new(error.path.display().to_string(), error.reason));
+            Vec::new()
+        }
+    };
+    for RevocationSource { path, covers, made, until, .. } in &sources {
+        let made = made.and_then(|made| Timestamp::try_from(made).ok());
+        let made = made.map_or(String::new(), |made| format!(", as of {}", date(made)));
+        let over = until.is_some_and(|until| until < SystemTime::now());
+        let reason = if over {
+            format!("Looked at: {covers}{made}. It is over: after a week these sites are refused.")
+        } else {
+            format!("Looked at: {covers}{made}.")
+        };
+        let until = until.and_then(|until| Timestamp::try_from(until).ok());
+        entries.push(Limit { until, ..Limit::new(path.display().to_string(), reason) });
+    }
+    if !sources.iter().any(|source| source.kind == SourceKind::CrLite) {
+        let reason = "Not looked at, but for what a site brings itself (stapled OCSP): there are no data of CRLite. Run `upki \
+                      fetch` daily, and see [upstream] crlite_dir.";
+        entries.push(Limit::new("certificates of public authorities", reason));
+    }
+    entries.push(Limit::new(
+        "authorities between a public root and a site",
+        "CRLite is about websites: an authority that lost its key is known by no list here.",
+    ));
+    Kind {
+        name: "revocation",
+        title: "Where it is looked whether a certificate was revoked, and where not",
+        entries,
+    }
 }
 
 /// What no setting changes.
