@@ -7,9 +7,9 @@
 //! Each case has a client address and an origin (name, address) of its own, so that cases run beside each other, and
 //! nothing that one leaves behind on a kept connection can answer another. Bytes are written as text in which each
 //! character up to U+00FF stands for one byte. In it stand `{host}` for the origin's authority, `{name}` for its name,
-//! `{port}` for its port, `{address}` for its IPv4 address, `{number}` for that address as one number, `{ours}` for the
-//! fields that Wardgate adds to a request and `{length}` for the length of an answer's body; and in what is compared,
-//! Wardgate's pseudonym in `Via` is always `wardgate`.
+//! `{port}` for its port, `{address}` for its IPv4 address, `{number}`, `{hex}` and `{octal}` for that address as one
+//! number, `{ours}` for the fields that Wardgate adds to a request and `{length}` for the length of an answer's body;
+//! and in what is compared, Wardgate's pseudonym in `Via` is always `wardgate`.
 
 mod origin;
 mod wire;
@@ -501,6 +501,8 @@ impl Placed {
             .replace("{port}", &port.to_string())
             .replace("{address}", &self.origin.to_string())
             .replace("{number}", &u32::from(self.origin).to_string())
+            .replace("{hex}", &format!("{:#x}", u32::from(self.origin)))
+            .replace("{octal}", &format!("0{:o}", u32::from(self.origin)))
             .replace("{ours}", OURS)
     }
 
