@@ -434,19 +434,19 @@ fn told() -> Vec<Case> {
             .sends_data(1, "helloGET /SMUGGLED HTTP/1.1\r\nHost: a\r\n\r\n", true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BROKEN_RULES),
+            .event_of_reset_stream(400, BROKEN_RULES),
         case("data with a length of zero (H2.CL)", "RFC 9113, 8.1.1; Kettle 2021")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, ("content-length", "0")], false)
             .sends_data(1, "GET /SMUGGLED HTTP/1.1\r\nHost: a\r\n\r\n", true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BROKEN_RULES),
+            .event_of_reset_stream(400, BROKEN_RULES),
         case("less data than the length says", "RFC 9113, 8.1.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, TEXT, LENGTH], false)
             .sends_data(1, "hel", true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BROKEN_RULES),
+            .event_of_reset_stream(400, BROKEN_RULES),
         case("less data than the length says, told late", "RFC 9113, 8.1.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, IMAGE, LENGTH], false)
             .sends_data(1, "hel", false)
@@ -457,7 +457,7 @@ fn told() -> Vec<Case> {
             .reaches(format!("{HEAD}hel"))
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BROKEN_RULES),
+            .event_of_reset_stream(400, BROKEN_RULES),
         case("trailers over HTTP/2, but none that belong in the head", "RFC 9113, 8.1; RFC 9110, 6.5.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, TEXT, ("trailer", "x-sum, host")], false)
             .sends_data(1, "hello", false)
@@ -477,14 +477,14 @@ fn told() -> Vec<Case> {
             .asks(1, &[("x-sum", "1"), (":path", "/SMUGGLED")], true)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BROKEN_RULES),
+            .event_of_reset_stream(400, BROKEN_RULES),
         case("trailers that do not end the stream", "RFC 9113, 8.1")
             .asks(1, &[POST, SCHEME, AUTHORITY, PATH, TEXT], false)
             .sends_data(1, "hello", false)
             .asks(1, &[("x-sum", "1")], false)
             .gets("1 RESET PROTOCOL_ERROR\n")
             .kept()
-            .event_saying(400, "malformed", BROKEN_RULES),
+            .event_of_reset_stream(400, BROKEN_RULES),
         case("a header list that is too long", "RFC 9113, 10.5.1; RFC 6585, 5")
             .asks(1, &[METHOD, SCHEME, AUTHORITY, PATH, ("x-a", &"a".repeat(70_000))], true)
             .gets("1 HEADERS 431 END\n")

@@ -922,6 +922,18 @@ const PASSED: &[Passed] = &[
         "GET /a HTTP/1.1\r\nhost: {address}:{port}\r\n{ours}\r\n",
     ),
     (
+        "an address in hexadecimal",
+        "WHATWG URL, 3.5",
+        "GET http://{hex}:{port}/a HTTP/1.1\r\nHost: {hex}:{port}\r\n\r\n",
+        "GET /a HTTP/1.1\r\nhost: {address}:{port}\r\n{ours}\r\n",
+    ),
+    (
+        "an address in octal",
+        "WHATWG URL, 3.5",
+        "GET http://{octal}:{port}/a HTTP/1.1\r\nHost: {octal}:{port}\r\n\r\n",
+        "GET /a HTTP/1.1\r\nhost: {address}:{port}\r\n{ours}\r\n",
+    ),
+    (
         "an address in IPv6 clothing",
         "RFC 4291, 2.5.5.2",
         "GET http://[::ffff:{address}]:{port}/a HTTP/1.1\r\nHost: [::ffff:{address}]:{port}\r\n\r\n",
@@ -1061,6 +1073,12 @@ const PASSED: &[Passed] = &[
         "RFC 9112, 6.3",
         "GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: {host}\r\n{ours}transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ),
+    (
+        "a GET that says its body is empty",
+        "RFC 9110, 8.6",
+        "GET http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: {host}\r\ncontent-length: 0\r\n{ours}\r\n",
     ),
     (
         "chunked in capitals behind a tab",
@@ -1216,6 +1234,29 @@ fn told() -> Vec<Case> {
                 "POST / HTTP/1.1\r\ncontent-length: 5\r\nvia: 1.0 wardgate\r\naccept-encoding: identity\r\nhost: {host}\r\n\r\nhello",
             )
             .gets("HTTP/1.0 200 OK\r\ncontent-length: 2\r\nvia: 1.1 wardgate\r\n\r\nok")
+            .closed()
+            .event(200, "completed"),
+        Case::new("HEAD with a body", "RFC 9110, 9.3.2")
+            .sends("HEAD http://{host}/ HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhello")
+            .origin_waits_for("hello")
+            .origin_sends("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+            .reaches("HEAD / HTTP/1.1\r\nhost: {host}\r\ncontent-length: 5\r\n{ours}\r\nhello")
+            .gets("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nvia: 1.1 wardgate\r\n\r\n")
+            .kept()
+            .event(200, "completed"),
+        // The end of a connection.
+        Case::new("a client that wants to close", "RFC 9112, 9.6")
+            .sends(format!("{GET}Connection: close, X-A\r\nX-A: 1\r\n\r\n"))
+            .origin_answers(OK)
+            .reaches(REACHED)
+            .gets("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nvia: 1.1 wardgate\r\nconnection: close\r\n\r\nok")
+            .closed()
+            .event(200, "completed"),
+        Case::new("nothing is read behind a request that closes", "RFC 9112, 9.6")
+            .sends(format!("{GET}Connection: close\r\n\r\n{GET}\r\n"))
+            .origin_answers(OK)
+            .reaches(REACHED)
+            .gets("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nvia: 1.1 wardgate\r\nconnection: close\r\n\r\nok")
             .closed()
             .event(200, "completed"),
         // Pipelining.

@@ -7,9 +7,9 @@
 //! Each case has a client address and an origin (name, address) of its own, so that cases run beside each other, and
 //! nothing that one leaves behind on a kept connection can answer another. Bytes are written as text in which each
 //! character up to U+00FF stands for one byte. In it stand `{host}` for the origin's authority, `{name}` for its name,
-//! `{port}` for its port, `{address}` for its IPv4 address, `{number}` for that address as one number, `{ours}` for the
-//! fields that Wardgate adds to a request and `{length}` for the length of an answer's body; and in what is compared,
-//! Wardgate's pseudonym in `Via` is always `wardgate`.
+//! `{port}` for its port, `{address}` for its IPv4 address, `{number}`, `{hex}` and `{octal}` for that address as one
+//! number, `{ours}` for the fields that Wardgate adds to a request and `{length}` for the length of an answer's body;
+//! and in what is compared, Wardgate's pseudonym in `Via` is always `wardgate`.
 
 mod origin;
 mod wire;
@@ -125,6 +125,8 @@ struct Noted {
     status: Option<u16>,
     outcome: &'static str,
     detail: Option<&'static str>,
+    /// Or that the client has gone, without an answer.
+    or_gone: bool,
 }
 
 /// One case.
@@ -330,13 +332,13 @@ impl Case {
 
     /// The access log says this of the next exchange.
     pub(crate) fn event(mut self, status: u16, outcome: &'static str) -> Self {
-        self.events.push(Noted { status: Some(status), outcome, detail: None });
+        self.events.push(Noted { status: Some(status), outcome, detail: None, or_gone: false });
         self
     }
 
     /// The access log says this of the next exchange, with the reason.
     pub(crate) fn event_saying(mut self, status: u16, outcome: &'static str, detail: &'static str) -> Self {
-        self.events.push(Noted { status: Some(status), outcome, detail: Some(detail) });
+        self.events.push(Noted { status: Some(status), outcome, detail: Some(detail), or_gone: false });
         self
     }
 
@@ -346,7 +348,7 @@ impl Case {
         outcome: &'static str,
         detail: Option<&'static str>,
     ) -> Self {
-        self.events.push(Noted { status: None, outcome, detail });
+        self.events.push(Noted { status: None, outcome, detail, or_gone: false });
         self
     }
 
@@ -354,6 +356,14 @@ impl Case {
     pub(crate) fn passes(self, bytes: &str) -> Self {
         let asked = self.origin_waits_for(bytes).origin_sends(OK).reaches(bytes);
         asked.gets(OK_PASSED).kept().event(200, "completed")
+    }
+
+    /// The access log says of the next exchange that it was malformed and answered so, or, where HTTP/2 ended its stream
+    /// before anybody could ask why, that the client has gone.
+    pub(crate) fn event_of_reset_stream(mut self, status: u16, detail: &'static str) -> Self {
+        let or_gone = true;
+        self.events.push(Noted { status: Some(status), outcome: "malformed", detail: Some(detail), or_gone });
+        self
     }
 
     /// The access log says so many times that no answer was given.
@@ -491,6 +501,8 @@ impl Placed {
             .replace("{port}", &port.to_string())
             .replace("{address}", &self.origin.to_string())
             .replace("{number}", &u32::from(self.origin).to_string())
+            .replace("{hex}", &format!("{:#x}", u32::from(self.origin)))
+            .replace("{octal}", &format!("0{:o}", u32::from(self.origin)))
             .replace("{ours}", OURS)
     }
 
@@ -650,10 +662,11 @@ impl Placed {
 impl Noted {
     fn fault(&self, line: &Value) -> Option<String> {
         let status = line["http.response.status_code"].as_u64();
+        let gone = status.is_none() && line["wardgate.outcome"] == "client-closed";
         let fits = status == self.status.map(u64::from)
             && line["wardgate.outcome"] == *self.outcome
             && self.detail.is_none_or(|detail| line["wardgate.detail"] == *detail);
-        (!fits).then(|| format!("recorded as {line:#}\nin place of {self:?}"))
+        (!fits && !(self.or_gone && gone)).then(|| format!("recorded as {line:#}\nin place of {self:?}"))
     }
 }
 

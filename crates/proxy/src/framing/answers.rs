@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Violation;
 use super::bodies::Body;
-use super::head::{MAX_FIELDS, bad, find_head, for_each_field, parse_length, split_head};
+use super::head::{MAX_FIELDS, bad, find_head, for_each_field, holds_control, parse_length, split_head};
 
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 256 * 1024;
@@ -218,7 +218,7 @@ fn check_status_line(line: &[u8]) -> Result<(u16, bool), Violation> {
         }
         _ => return Err(MALFORMED),
     };
-    if line[9..].iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
+    if holds_control(&line[9..]) {
         return Err(bad("the reason of the status holds a control character"));
     }
     Ok((status, http_1_1))
