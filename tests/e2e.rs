@@ -13,6 +13,7 @@ mod chromium;
 mod cli;
 mod clients;
 mod curl;
+mod denial;
 mod disguise;
 mod exceptions;
 mod forward;

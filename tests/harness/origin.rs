@@ -37,6 +37,9 @@ pub(crate) const SSE_EVENTS: u64 = 5;
 /// How long `/acknowledged` waits for somebody to say that an event has arrived.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
+/// What `/bomb` decodes to.
+const BOMB_BYTES: u64 = 64 << 20;
+
 /// The body of an answer.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
@@ -205,6 +208,7 @@ async fn answer(request: Request<Incoming>, record: Arc<Record>) -> Response<Bod
             let response = Served::fixed(PAGE.into(), "text/html; charset=utf-8").answer(request.headers());
             with(response, header::CACHE_CONTROL, &format!("private, max-age={}", query.number("age")))
         }
+        "/bomb" => bomb(&query.text("coding")),
         path if path.starts_with("/moved/") => moved(&request),
         path if path.starts_with("/files/") => {
             let file = record.root.get().and_then(|root| Served::read(root, &path["/files".len()..]));
@@ -294,7 +298,29 @@ fn compressed(request: &Request<Incoming>, query: &Query<'_>) -> Response<Body> 
     with(response, header::CONTENT_ENCODING, coding)
 }
 
-fn encode(coding: &str, mut text: &[u8]) -> Bytes {
+/// A page of [`BOMB_BYTES`] in few: `coding` may name several, applied from left to right.
+fn bomb(coding: &str) -> Response<Body> {
+    let response =
+        with(Response::new(full(encoded_bomb(coding))), header::CONTENT_TYPE, "text/html; charset=utf-8");
+    with(response, header::CONTENT_ENCODING, coding)
+}
+
+/// The bytes of such a page.
+pub(crate) fn encoded_bomb(coding: &str) -> Bytes {
+    static MADE: Mutex<Vec<(String, Bytes)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap();
+    if let Some((_, bytes)) = made.iter().find(|(known, _)| known == coding) {
+        return bytes.clone();
+    }
+    let mut codings = coding.split(", ");
+    let page = io::Read::take(io::repeat(b' '), BOMB_BYTES);
+    let first = encode(codings.next().unwrap(), page);
+    let bytes = codings.fold(first, |bytes, coding| encode(coding, &bytes[..]));
+    made.push((coding.to_owned(), bytes.clone()));
+    bytes
+}
+
+fn encode(coding: &str, mut text: impl io::Read) -> Bytes {
     use std::io::Read as _;
     let mut encoded = Vec::new();
     match coding {

@@ -19,6 +19,7 @@ use wardgate_core::{Decision, Event, EventGuard, Fault, Finding, Outcome};
 use crate::framing::{Framing, Violation};
 use crate::headers::clean_trailers;
 use crate::scan::{Watch, stops};
+use crate::stall;
 use crate::upload::UploadProgress;
 use crate::upstream::Source;
 
@@ -273,6 +274,10 @@ pub(crate) struct Body {
     event: Option<EventGuard>,
     answered: Option<Arc<Framing>>,
     upload: Option<Arc<UploadProgress>>,
+    /// Since when the client has been handed something that it has not asked to go on behind.
+    handed: Option<Instant>,
+    /// How long it may take for that.
+    patience: Duration,
 }
 
 enum Content {
@@ -298,7 +303,8 @@ impl Body {
     }
 
     fn of(content: Content) -> Self {
-        Self { content, length: Length::Open, event: None, answered: None, upload: None }
+        let (length, patience) = (Length::Open, Duration::MAX);
+        Self { content, length, event: None, answered: None, upload: None, handed: None, patience }
     }
 
     /// Gives the body the event to finish, and what else is done when it is done.
@@ -308,7 +314,10 @@ impl Body {
         length: Length,
         upload: Option<Arc<UploadProgress>>,
         answered: Arc<Framing>,
+        patience: Duration,
     ) {
+        self.patience = patience;
+        self.handed = Some(stall::handed()); // the head, for now
         if self.is_end_stream() || matches!(length, Length::Nothing | Length::Exactly(0)) {
             complete(&mut event);
         }
@@ -347,6 +356,8 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        stall::taken();
+        self.handed = None;
         let passed = match &mut self.content {
             Content::Empty => None,
             Content::Full(bytes) if bytes.is_empty() => None,
@@ -356,6 +367,7 @@ impl HttpBody for Body {
         let trailers = matches!(&passed, Some(Ok(Passed::Frame(frame))) if frame.is_trailers());
         let at_end = passed.is_none() || trailers || self.is_end_stream();
         let length = self.length;
+        self.handed = Some(stall::handed());
         let frame = match passed {
             Some(Ok(Passed::Cut)) => return Poll::Ready(Some(Err(self.cut()))),
             Some(Ok(Passed::Frame(frame))) => Some(frame),
@@ -400,7 +412,12 @@ impl HttpBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
+        let stalled = self.answered.as_ref().is_some_and(|framing| framing.is_stalled())
+            || self.handed.is_some_and(|since| since.elapsed() >= self.patience);
         if let Some(event) = &mut self.event {
+            if stalled && event.outcome == Outcome::ClientClosed && event.detail.is_none() {
+                event.ended(Outcome::TimedOut, Some("the client stopped reading".into()));
+            }
             if let Content::Relay(relay) = &mut self.content {
                 relay.take_notes().record(event);
             }

@@ -19,6 +19,8 @@ pub struct ProxyConfig {
     pub max_connections: usize,
     /// Connections at a time from one address. A site behind one address counts as one client.
     pub max_connections_per_client: usize,
+    /// Exchanges under way at a time from one address, tunnels among them.
+    pub max_exchanges_per_client: usize,
     /// The largest request head, in bytes.
     pub max_head_bytes: usize,
     /// Seconds that a client may take to send a request's head.
@@ -44,6 +46,7 @@ impl Default for ProxyConfig {
             public: None,
             max_connections: 20_000,
             max_connections_per_client: 1_000,
+            max_exchanges_per_client: 1_000,
             max_head_bytes: 64 * 1024,
             head_timeout_secs: 30,
             idle_timeout_secs: 120,

@@ -7,19 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::COOKIE;
+use http::{HeaderMap, Request};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wardgate_core::{EventGuard, Outcome, Scheme, Target, Verdict, Who};
 
 use crate::config::seconds;
-use crate::framing::{Framed, Framing, StreamCounts, Streams, Violation};
+use crate::framing::{Framed, Framing, MAX_FIELDS, StreamCounts, Streams, Violation};
 use crate::identify;
 use crate::listener::Place;
 use crate::pages::MALFORMED_RULE;
 use crate::request;
 use crate::shared::Shared;
+use crate::stall::Patient;
 use crate::upstream::OwnOrigins;
 
 /// Requests of one HTTP/2 client connection under way at a time.
@@ -79,10 +83,11 @@ impl Conn {
     }
 
     /// What the wire says about the request that begins now. Asked once a request.
-    pub(crate) fn next_turn(&self) -> Turn {
+    pub(crate) fn next_turn<B>(&self, request: &Request<B>) -> Turn {
         if self.http2 {
             self.framing.begun();
-            return Turn { violation: None, opaque: false, server_wide: false };
+            let violation = too_large(request.headers(), self.shared.config.max_head_bytes);
+            return Turn { violation, opaque: false, server_wide: false };
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         Turn {
@@ -133,6 +138,7 @@ pub(crate) async fn serve_http2<I>(shared: Arc<Shared>, ends: Ends, leg: Leg, st
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let patience = seconds(shared.config.stall_timeout_secs);
     let max_head = u32::try_from(shared.config.max_head_bytes).unwrap_or(u32::MAX);
     let conn = Conn::new(shared, ends, leg, Arc::default(), true);
     let counts = Arc::new(StreamCounts::default());
@@ -141,12 +147,13 @@ where
         let conn = Arc::clone(&served);
         async move { Ok::<_, Infallible>(request::handle(conn, request).await) }
     });
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(Patient { patience })
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(max_head)
+        // Beyond our own limit, so that there is a page and an event for what goes a little too far.
+        .max_header_list_size(max_head.saturating_mul(2))
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_TIMEOUT)
         .auto_date_header(false)
@@ -190,6 +197,17 @@ async fn record_unread(conn: &Conn, count: u64, reset: u64) {
 const RESET: &str = "a request breaks the rules of HTTP/2 and was reset";
 const UNREAD: &str = "a request's header fields are too large, or its client left before it was read";
 
+/// Why an HTTP/2 request's head is refused, if it is too large: fields count as RFC 9113, section 6.5.2 counts them.
+fn too_large(headers: &HeaderMap, max_bytes: usize) -> Option<Violation> {
+    const OVERHEAD: usize = 32;
+    // Browsers send each cookie in a field of its own; they are joined before they go on.
+    if headers.iter().filter(|(name, _)| *name != COOKIE).count() > MAX_FIELDS {
+        return Some(Violation { status: 431, reason: "the request has too many header fields" });
+    }
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + OVERHEAD).sum();
+    (bytes > max_bytes).then_some(Violation { status: 431, reason: "the request's head is too large" })
+}
+
 /// Ends once a connection has had nothing to do for a while: between one and two times `idle`.
 async fn unused(framing: &Framing, idle: Duration) {
     let mut seen = framing.count();
@@ -231,6 +249,7 @@ async fn until_done<C, E>(
         }
     };
     if let Err(error) = result {
+        counter!("wardgate_connections_broken_total").increment(1);
         tracing::debug!(%error, "a client connection ended");
     }
 }

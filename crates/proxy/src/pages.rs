@@ -37,6 +37,8 @@ pub(crate) enum Refusal {
     Blocked(Box<Decision>),
     /// Policy says: only knowingly.
     Warned { decision: Box<Decision>, onward: Onward },
+    /// The client has as many exchanges under way as it may have.
+    TooMany,
     /// The client must log in.
     Login { scheme: &'static str, reason: &'static str },
     /// The accounts cannot be read.
@@ -154,6 +156,9 @@ impl Pages {
             Refusal::Unrecordable | Refusal::AccountsUnavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
             }
+            Refusal::TooMany => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            }
             _ => {}
         }
         let unsound = matches!(refusal, Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Loop)
@@ -252,6 +257,7 @@ pub(crate) fn unrecordable(pages: &Pages, wording: &Wording, client: std::net::I
 fn built_in_rule(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => MALFORMED_RULE,
+        Refusal::TooMany => "<limit>",
         Refusal::Login { .. } | Refusal::AccountsUnavailable(_) => "<login>",
         Refusal::NotFound | Refusal::Forbidden(_) | Refusal::StaleToken => OWN_RULE,
         Refusal::Blocked(_) | Refusal::Warned { .. } => "<policy>",
@@ -274,6 +280,7 @@ fn detail(refusal: &Refusal) -> String {
         Refusal::Target(error) => error.to_string(),
         Refusal::Misdirected => "the request is for another host than the tunnel".to_owned(),
         Refusal::Loop => "the request has passed through this proxy before".to_owned(),
+        Refusal::TooMany => "the client has too many exchanges under way".to_owned(),
         Refusal::Upstream(error) => error.reason().into_owned(),
         Refusal::Login { reason, .. } | Refusal::AccountsUnavailable(reason) => (*reason).to_owned(),
         Refusal::Internal(reason) | Refusal::Forbidden(reason) => (*reason).to_owned(),
@@ -320,6 +327,14 @@ fn words(refusal: &Refusal, wording: &Wording) -> Words {
             fault: "",
             error: "http_request_denied",
             outcome: Outcome::Completed,
+        },
+        Refusal::TooMany => Words {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            title: "Too much at once",
+            message: Cow::Borrowed("This device asks for more at a time than is allowed here."),
+            fault: "Please wait a few seconds, then try again.",
+            error: "connection_limit_reached",
+            outcome: Outcome::Limited,
         },
         Refusal::Login { .. } => Words {
             status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,

@@ -63,9 +63,10 @@ pub(crate) struct Known {
 /// Answers one request. Whatever happens in here, there is one event.
 pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Response<Body> {
     let rules = conn.shared.parts.rules.load_full();
-    let turn = conn.next_turn();
+    let turn = conn.next_turn(&request);
+    let taken_up = conn.ends.place.is_taken_up();
     let address = conn.ends.peer.ip();
-    let begin = EventGuard::begin(&conn.shared.journal, address, Arc::clone(rules.policy.hash()));
+    let begin = EventGuard::begin(&conn.ends.place.journal, address, Arc::clone(rules.policy.hash()));
     let Ok(Ok(mut event)) = tokio::time::timeout(JOURNAL_PATIENCE, begin).await else {
         let mut response = pages::unrecordable(&conn.shared.pages, &rules.policy.wording(None), address);
         response.body_mut().carry_answered(Arc::clone(&conn.framing));
@@ -79,6 +80,7 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Respo
     let exchange = Exchange { conn, rules, event, upload: None, html, opaque, server_wide };
     match turn.violation {
         Some(violation) => exchange.refuse(Refusal::Malformed(violation)),
+        None if taken_up => exchange.refuse(Refusal::TooMany),
         None => exchange.serve(request).await,
     }
 }
@@ -171,7 +173,8 @@ impl Exchange {
             Some(Ok(length)) => Length::Exactly(length),
             _ => Length::Open,
         };
-        response.body_mut().carry(self.event, length, self.upload, Arc::clone(&self.conn.framing));
+        let patience = seconds(self.conn.shared.config.stall_timeout_secs);
+        response.body_mut().carry(self.event, length, self.upload, Arc::clone(&self.conn.framing), patience);
         response
     }
 }

@@ -8,7 +8,7 @@ use super::{State, Violation};
 
 /// The most header fields of a message. As many as hyper reads without setting up room for more with every message;
 /// Apache stops there too, HAProxy one further on.
-pub(super) const MAX_FIELDS: usize = 100;
+pub(crate) const MAX_FIELDS: usize = 100;
 /// The longest body: what still fits into a signed number, as other programs count.
 const MAX_LENGTH: u64 = i64::MAX as u64;
 

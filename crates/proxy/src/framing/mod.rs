@@ -14,13 +14,14 @@
 
 mod answers;
 mod bodies;
+mod calm;
 pub mod fuzzing;
 mod head;
 mod streams;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -31,6 +32,7 @@ use tokio::time::{Instant, Sleep};
 
 pub(crate) use answers::{Answers, Switch};
 use bodies::Body;
+pub(crate) use head::MAX_FIELDS;
 use head::{Passed, check_request, find_head};
 pub(crate) use streams::{StreamCounts, Streams};
 
@@ -92,6 +94,8 @@ pub(crate) struct Limits {
 pub(crate) struct Framing {
     heads: AtomicU64,
     answered: AtomicU64,
+    /// Whether the connection was given up because its client did not read.
+    stalled: AtomicBool,
     violation: Mutex<Option<(u64, Violation)>>,
     /// The number of the request behind which nothing is checked any more, where there is one.
     opaque: OnceLock<u64>,
@@ -131,6 +135,11 @@ impl Framing {
     /// Notes that an answer has been delivered or given up, so that the connection may count as idle.
     pub(crate) fn answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the connection was given up because its client did not read.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
     }
 
     /// Whether an answer is under way.
@@ -204,6 +213,20 @@ struct Lingering {
 impl Lingering {
     const MAX_BYTES: usize = 1024 * 1024;
     const TIME: Duration = Duration::from_secs(2);
+
+    /// Reads what the client still sends, until it stops, or sends too much, or takes too long.
+    fn poll(&mut self, inner: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+        let mut away = [0; 4 * 1024];
+        while self.bytes < Self::MAX_BYTES {
+            let mut away = ReadBuf::new(&mut away);
+            match Pin::new(&mut *inner).poll_read(cx, &mut away) {
+                Poll::Ready(Ok(())) if !away.filled().is_empty() => self.bytes += away.filled().len(),
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.clock.poll_expired(cx, Self::TIME),
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<I> Framed<I> {
@@ -407,22 +430,8 @@ impl<I: AsyncWrite + Unpin> Framed<I> {
             return Poll::Pending;
         }
         ready!(self.write_clock.poll_expired(cx, self.limits.stall_time));
+        self.framing.stalled.store(true, Ordering::Relaxed);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<I: AsyncRead + Unpin> Framed<I> {
-    /// Reads what the client still sends, until it stops, or sends too much, or takes too long.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.lingering.bytes < Lingering::MAX_BYTES {
-            self.raw.clear();
-            match self.poll_more(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => break,
-                Poll::Ready(Ok(count)) => self.lingering.bytes += count,
-                Poll::Pending => return self.lingering.clock.poll_expired(cx, Lingering::TIME).map(Ok),
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -457,7 +466,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Framed<I> {
             self.lingering.begun = true;
         }
         match self.state {
-            State::Refused | State::Body(_) => self.poll_linger(cx),
+            State::Refused | State::Body(_) => {
+                let this = &mut *self;
+                this.lingering.poll(&mut this.inner, cx).map(Ok)
+            }
             State::Head | State::Opaque => Poll::Ready(Ok(())),
         }
     }

@@ -1,6 +1,6 @@
 //! Counts the requests of an HTTP/2 client that never became any. What breaks the rules of HTTP/2 is reset by the
 //! library behind this before anybody else hears of it (RFC 9113, section 8.1.1): without a count on the wire it would
-//! leave no trace. [`Streams`] only looks on; it changes and keeps nothing.
+//! leave no trace. [`Streams`] only looks on and keeps nothing, until a client floods: then it is told so and closed.
 
 use std::io;
 use std::pin::Pin;
@@ -8,16 +8,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
+use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Lingering;
+use super::calm::{Calm, TooMany};
 
 /// What a client sends before its first frame (RFC 9113, section 3.4).
 const PREFACE: usize = 24;
 /// The head of a frame (RFC 9113, section 4.1).
 const FRAME_HEAD: usize = 9;
 
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
+pub(super) const DATA: u8 = 0;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const RST_STREAM: u8 = 3;
+pub(super) const GOAWAY: u8 = 7;
+pub(super) const CONTINUATION: u8 = 9;
+pub(super) const END_STREAM: u8 = 1;
 
 const NO_ERROR: u32 = 0;
 const CANCEL: u32 = 8;
@@ -48,18 +55,35 @@ pub(crate) struct Streams<I> {
     inbound: Follower,
     outbound: Follower,
     newest: u32,
+    calm: Calm,
+    /// Set once the client has been told that it is too much: what it still sends is read away.
+    farewell: Option<Lingering>,
 }
 
 impl<I> Streams<I> {
     /// Wraps a connection, before anything was read from it.
     pub(crate) fn new(inner: I, counts: Arc<StreamCounts>) -> Self {
         let (inbound, outbound) = (Follower::behind(PREFACE), Follower::behind(0));
-        Self { inner, counts, inbound, outbound, newest: 0 }
+        Self { inner, counts, inbound, outbound, newest: 0, calm: Calm::new(), farewell: None }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), TooMany> {
+        let (counts, newest, calm) = (&self.counts, &mut self.newest, &mut self.calm);
+        let mut result = Ok(());
+        self.inbound.follow(bytes, |frame| {
+            if frame.kind == HEADERS && frame.stream > *newest {
+                *newest = frame.stream;
+                counts.opened.fetch_add(1, Ordering::Relaxed);
+            }
+            result = result.and_then(|()| calm.received(frame.kind));
+        });
+        result
     }
 
     fn wrote(&mut self, bytes: &[u8]) {
-        let counts = &self.counts;
+        let (counts, calm) = (&self.counts, &mut self.calm);
         self.outbound.follow(bytes, |frame| {
+            calm.sent(frame.kind, frame.flags);
             if matches!(frame.error, Some(error) if error != NO_ERROR && error != CANCEL) {
                 counts.reset.fetch_add(1, Ordering::Relaxed);
             }
@@ -70,6 +94,7 @@ impl<I> Streams<I> {
 /// The beginning of a frame.
 struct Frame {
     kind: u8,
+    flags: u8,
     stream: u32,
     /// Of RST_STREAM and GOAWAY.
     error: Option<u32>,
@@ -87,6 +112,11 @@ struct Follower {
 impl Follower {
     fn behind(skip: usize) -> Self {
         Self { skip, begun: [0; FRAME_HEAD + 8], have: 0 }
+    }
+
+    /// Whether the next byte begins a frame.
+    fn is_between(&self) -> bool {
+        self.skip == 0 && self.have == 0
     }
 
     fn follow(&mut self, mut bytes: &[u8], mut seen: impl FnMut(Frame)) {
@@ -132,32 +162,47 @@ impl Follower {
             (GOAWAY, 8) => Some(number(FRAME_HEAD + 4)),
             _ => None,
         };
-        Frame { kind: self.begun[3], stream: number(5) & 0x7fff_ffff, error }
+        Frame { kind: self.begun[3], flags: self.begun[4], stream: number(5) & 0x7fff_ffff, error }
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Streams<I> {
+impl<I: AsyncWrite + Unpin> Streams<I> {
+    /// Tells the client, if it listens, that it is too much, and reads no more of what it says.
+    fn part(&mut self, cx: &mut Context<'_>, too_many: TooMany) {
+        counter!("wardgate_http2_floods_total", "frames" => too_many.name()).increment(1);
+        if self.outbound.is_between() {
+            // As much as the connection takes at once: nobody waits for such a client.
+            let _ = Pin::new(&mut self.inner).poll_write(cx, &too_many.last_words(self.newest));
+        }
+        let _ = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.farewell = Some(Lingering::default());
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> AsyncRead for Streams<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-        let (counts, newest) = (&this.counts, &mut this.newest);
-        this.inbound.follow(&buf.filled()[before..], |frame| {
-            if frame.kind == HEADERS && frame.stream > *newest {
-                *newest = frame.stream;
-                counts.opened.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        Poll::Ready(Ok(()))
+        if this.farewell.is_none() {
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+            let Err(too_many) = this.read(&buf.filled()[before..]) else { return Poll::Ready(Ok(())) };
+            buf.set_filled(before);
+            this.part(cx, too_many);
+        }
+        ready!(this.farewell.get_or_insert_default().poll(&mut this.inner, cx));
+        Poll::Ready(Err(io::Error::other("the client sent too many frames that ask for nothing")))
     }
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Streams<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.farewell.is_some() {
+            return Poll::Ready(Ok(buf.len())); // the last word has been said
+        }
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
         self.wrote(&buf[..written]);
         Poll::Ready(Ok(written))
@@ -168,6 +213,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Streams<I> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.farewell.is_some() {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
         let written = ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, bufs))?;
         let mut left = written;
         for buf in bufs {
@@ -246,5 +294,32 @@ mod tests {
             assert_eq!((got, client.await.unwrap()), (inbound.clone(), outbound.clone()));
             assert_eq!((counts.opened(), counts.reset()), (3, 2), "pieces of {step}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_floods_is_told_so() {
+        let flood = frame(4, 0, &[]).repeat(10_000);
+        let (mut client, server) = tokio::io::duplex(1000);
+        let mut streams = Streams::new(server, Arc::default());
+        streams.write_all(&frame(0, 1, b"an answer")).await.unwrap();
+        let reading = async {
+            let mut read = Vec::new();
+            streams.read_to_end(&mut read).await.unwrap_err();
+            read
+        };
+        let flooding = async {
+            let opened = [&vec![b'P'; PREFACE][..], &frame(HEADERS, 7, b"a block")].concat();
+            client.write_all(&opened).await.unwrap();
+            let _ = client.write_all(&flood).await;
+            let mut told = Vec::new();
+            client.read_to_end(&mut told).await.unwrap();
+            drop(client);
+            told
+        };
+        let (read, told) = tokio::join!(reading, flooding);
+        assert!(read.len() < flood.len());
+        let goaway = &told[9 + "an answer".len()..];
+        assert_eq!(goaway[3..17], [GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 11]);
+        assert_eq!(goaway[17..], *b"too many frames that ask for nothing");
     }
 }
