@@ -487,6 +487,11 @@ fn told() -> Vec<Case> {
             .event_of_reset_stream(400, BROKEN_RULES),
         case("a header list that is too long", "RFC 9113, 10.5.1; RFC 6585, 5")
             .asks(1, &[METHOD, SCHEME, AUTHORITY, PATH, ("x-a", &"a".repeat(70_000))], true)
+            .gets_page(431)
+            .kept()
+            .event_saying(431, "malformed", "the request's head is too large"),
+        case("a header list that is far too long", "RFC 9113, 10.5.1; RFC 6585, 5")
+            .asks(1, &[METHOD, SCHEME, AUTHORITY, PATH, ("x-a", &"a".repeat(140_000))], true)
             .gets("1 HEADERS 431 END\n")
             .kept()
             .event_without_answer("limited", Some(UNREAD)),
