@@ -7,6 +7,7 @@ use crate::growth::{self, Point};
 use crate::measure::Measured;
 use crate::mode::{self, Case, Mode};
 use crate::oha;
+use crate::pages::Page;
 use crate::peer::Peer;
 
 /// All that was measured, with the number of the repeat.
@@ -75,7 +76,9 @@ impl Target {
             match case.mode {
                 Mode::M1 | Mode::M3 => {
                     of(Peer::Floor, *case, 1.2);
-                    of(Peer::Squid, *case, 1.0 / 3.0);
+                    if case.page != Page::Html(256) {
+                        of(Peer::Squid, *case, 1.0 / 3.0); // what follows for the pages that it was set for
+                    }
                 }
                 Mode::M2 if *case == mode::BULK => of(Peer::Floor, *case, 0.6),
                 Mode::M2 => of(Peer::Floor, *case, 1.0),
