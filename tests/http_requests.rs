@@ -1571,11 +1571,11 @@ fn told() -> Vec<Case> {
                 "a".repeat(255)
             )),
         Case::new("fields that are too many", "RFC 6585, 5")
-            .sends(format!("{GET}{}\r\n", "X-A: b\r\n".repeat(128)))
+            .sends(format!("{GET}{}\r\n", "X-A: b\r\n".repeat(100)))
             .refused(431, "there are too many header fields"),
         Case::new("as many fields as may be", "RFC 6585, 5")
-            .sends(format!("{GET}{}\r\n", "X-A: b\r\n".repeat(127)))
-            .passes(&format!("GET / HTTP/1.1\r\nhost: {{host}}\r\n{}{{ours}}\r\n", "x-a: b\r\n".repeat(127))),
+            .sends(format!("{GET}{}\r\n", "X-A: b\r\n".repeat(99)))
+            .passes(&format!("GET / HTTP/1.1\r\nhost: {{host}}\r\n{}{{ours}}\r\n", "x-a: b\r\n".repeat(99))),
         Case::new("a method that is long", "RFC 9110, 9.1")
             .sends(format!("{} http://{{host}}/ HTTP/1.1\r\nHost: {{host}}\r\n\r\n", "M".repeat(300)))
             .passes(&format!("{} / HTTP/1.1\r\nhost: {{host}}\r\n{{ours}}\r\n", "M".repeat(300))),
