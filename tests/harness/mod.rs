@@ -1,6 +1,8 @@
 //! What the end-to-end tests are made of: an origin, a client, mail and webhook servers, and Wardgate itself.
 
+pub(crate) mod bytes;
 pub(crate) mod client;
+pub(crate) mod hello;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;

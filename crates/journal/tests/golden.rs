@@ -13,8 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use wardgate_core::{
-    AlertLevel, CERTAIN, Concern, Event, Evidence, Fault, Finding, IdentitySource, Outcome, PhraseHit,
-    Purpose, Route, RuleRef, Target, TextKind, UserName, Verdict, WrittenText,
+    AlertLevel, CERTAIN, Concern, Event, Evidence, Fault, Finding, Fronting, IdentitySource, Outcome,
+    PhraseHit, Purpose, Route, RuleRef, Target, TextKind, UserName, Verdict, WrittenText,
 };
 use wardgate_journal::Record;
 
@@ -173,8 +173,32 @@ fn too_long() -> Event {
     }
 }
 
-fn events() -> [Event; 7] {
-    [allowed(), blocked_by_list(), concern_by_phrases(), tunnel(), cut_for_a_fault(), malformed(), too_long()]
+fn fronted() -> Event {
+    Event {
+        route: Some(Route::Intercept),
+        fronting: Some(Fronting {
+            connect: "front.example".into(),
+            sni: Some("hidden.example".into()),
+            host: Some("front.example".into()),
+        }),
+        status: Some(200),
+        outcome: Outcome::ClientClosed,
+        tls_refused: Some(Cow::Borrowed("unknown_ca")),
+        ..event("10.1.2.9", "https://front.example/")
+    }
+}
+
+fn events() -> [Event; 8] {
+    [
+        allowed(),
+        blocked_by_list(),
+        concern_by_phrases(),
+        tunnel(),
+        cut_for_a_fault(),
+        malformed(),
+        too_long(),
+        fronted(),
+    ]
 }
 
 fn encode(event: &Event, number: usize) -> String {

@@ -5,15 +5,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use wardgate_core::{
-    AlertLevel, Concern, Decide, Decision, GroupSettings, Login, Membership, OnError, Phase, Purpose,
-    Question, Route, RuleRef, TextKind, UserName, Verdict, Who, Wording,
+    AlertLevel, Carried, Concern, Decide, Decision, GroupSettings, Login, Membership, OnError, Phase,
+    Purpose, Question, Route, RuleRef, TextKind, UserName, Verdict, Who, Wording,
 };
 
-use crate::policy::{ON_ERROR, Policy};
+use crate::policy::{NOT_TLS, NeverIntercept, ON_ERROR, Policy};
+use crate::raw::Passes;
 use crate::rule::{Fact, Miss};
 
 /// What a person reads when a page could not be looked at.
 const UNREADABLE: &str = "This page could not be checked, so it is not shown.";
+/// What a person reads where a program asked for something else than a page.
+const WEB_ONLY: &str = "Only web pages are opened on this network.";
 
 /// The rule that applies, before anybody is spared.
 pub(crate) struct Ruling<'a> {
@@ -53,7 +56,7 @@ impl Decide for Policy {
     }
 
     fn decide(&self, question: &Question<'_>) -> Decision {
-        if question.phase == Phase::Connect && !self.tunnels(question) {
+        if question.phase.is_connect() && !self.tunnels(question) {
             return self.intercept(question);
         }
         let facts = self.facts(question);
@@ -62,7 +65,7 @@ impl Decide for Policy {
         let verdict = if spares { Verdict::Allow } else { ruling.verdict };
         Decision {
             verdict,
-            route: (question.phase == Phase::Connect).then(|| unopened(verdict)),
+            route: question.phase.is_connect().then(|| unopened(verdict)),
             rule: ruling.rule.clone(),
             category: ruling.category.map(|number| self.categories.categories[number].name.clone()),
             theme: ruling
@@ -133,9 +136,16 @@ impl Policy {
             }
         }
 
-        // 5. Everything else is allowed; a tunnel that stays closed says why.
-        let closed = self.never_intercept.get(host).filter(|_| question.phase == Phase::Connect);
-        Ruling::of(closed.unwrap_or(&self.built_in.default), Verdict::Allow)
+        // 5. Everything else is allowed but what is neither TLS nor HTTP; a tunnel that stays closed says why.
+        let closed = self.never_intercept.get(host).filter(|_| question.phase.is_connect());
+        let other = question.phase == Phase::Opened(Carried::Other);
+        match closed {
+            Some(closed) if !other || closed.passes == Passes::Anything => {
+                Ruling::of(&closed.rule, Verdict::Allow)
+            }
+            _ if other => Ruling::of(&self.built_in.not_tls, Verdict::Block),
+            _ => Ruling::of(&self.built_in.default, Verdict::Allow),
+        }
     }
 
     /// The findings as this policy sees them. A finding of a category that the policy does not know says nothing.
@@ -151,11 +161,13 @@ impl Policy {
 
     /// Whether the bytes of a CONNECT would pass unread: the group is not intercepted, the host must not be, or it is
     /// a help site. Help sites work without the school's certificate, and nobody keeps a record of what was read there.
+    /// What is not TLS cannot be opened.
     fn tunnels(&self, question: &Question<'_>) -> bool {
         let host = question.target.host();
         !self.settings(question.membership).intercept
+            || question.phase == Phase::Opened(Carried::Other)
             || self.help.get(host).is_some()
-            || self.never_intercept.get(host).is_some()
+            || self.never_intercept.get(host).is_some_and(|closed| is_left_closed(closed, question.phase))
     }
 
     /// The answer to a CONNECT that will be opened: each request in it is decided by itself, and a blocked host gets
@@ -219,11 +231,19 @@ impl Policy {
 
     /// What a rule itself says to the person, if it says anything.
     fn reason(&self, rule: &RuleRef) -> Option<Arc<str>> {
-        if &*rule.name == ON_ERROR {
-            return Some(UNREADABLE.into());
+        match &*rule.name {
+            ON_ERROR => return Some(UNREADABLE.into()),
+            NOT_TLS => return Some(WEB_ONLY.into()),
+            _ => {}
         }
         self.rules.iter().find(|known| known.at.name == rule.name)?.reason.clone()
     }
+}
+
+/// Whether a host that is never intercepted is left alone. TLS that does not say which host it is for could be for any
+/// behind the same address, so it is, only where the entry asks for that.
+fn is_left_closed(closed: &NeverIntercept, phase: Phase) -> bool {
+    phase != Phase::Opened(Carried::UnnamedTls) || closed.passes == Passes::Anything
 }
 
 /// What becomes of a CONNECT that is not opened. A warning cannot be shown there, and nobody can agree to what they

@@ -12,6 +12,7 @@ use wardgate_core::{
 };
 
 use crate::hosts::HostMap;
+use crate::raw::Passes;
 use crate::rule::Rule;
 
 /// A compiled policy. [`wardgate_core::Decide`] is what the proxy sees of it.
@@ -24,7 +25,7 @@ pub struct Policy {
     pub(crate) rules: Vec<Rule>,
     pub(crate) help: HostMap<RuleRef>,
     pub(crate) must_work: HostMap<RuleRef>,
-    pub(crate) never_intercept: HostMap<RuleRef>,
+    pub(crate) never_intercept: HostMap<NeverIntercept>,
     pub(crate) unread_hosts: Vec<UnreadHost>,
     pub(crate) built_in: BuiltIn,
 }
@@ -72,6 +73,13 @@ pub struct UnreadHost {
     pub rule: RuleRef,
 }
 
+/// Why a tunnel is never opened, and what may pass in it.
+#[derive(Clone)]
+pub(crate) struct NeverIntercept {
+    pub(crate) rule: RuleRef,
+    pub(crate) passes: Passes,
+}
+
 /// What pages say whatever the decision.
 pub(crate) struct Words {
     pub(crate) organisation: Arc<str>,
@@ -85,6 +93,7 @@ pub(crate) struct BuiltIn {
     pub(crate) help: RuleRef,
     pub(crate) must_work: RuleRef,
     pub(crate) default: RuleRef,
+    pub(crate) not_tls: RuleRef,
 }
 
 /// The name of the rule that keeps help reachable.
@@ -97,6 +106,8 @@ pub(crate) const MUST_WORK: &str = "<must-work>";
 pub(crate) const NEVER_INTERCEPT: &str = "<never-intercept>";
 /// The name of the rule by which a tunnel is opened, so that each request in it is decided by itself.
 pub(crate) const INTERCEPT: &str = "<intercept>";
+/// The name of the rule by which a tunnel is closed that carries neither TLS nor HTTP.
+pub(crate) const NOT_TLS: &str = "<not-tls>";
 /// The name of the rule for what no other rule matched.
 pub(crate) const DEFAULT: &str = "<default>";
 
@@ -107,6 +118,7 @@ impl BuiltIn {
             help: at(HELP, "help.toml"),
             must_work: at(MUST_WORK, "must-work.toml"),
             default: at(DEFAULT, "rules.toml"),
+            not_tls: at(NOT_TLS, "rules.toml"),
         }
     }
 }

@@ -11,7 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use wardgate_core::{Scheme, Target, Who};
+use wardgate_core::{Fronting, Host, Scheme, Target, Who};
 
 use crate::config::seconds;
 use crate::framing::{Framed, Framing, MAX_FIELDS, Violation};
@@ -46,6 +46,24 @@ pub(crate) struct Tunnel {
     pub(crate) target: Target,
     /// Who opened it.
     pub(crate) who: Who,
+    /// The server name in the client's ClientHello.
+    pub(crate) sni: Option<Box<str>>,
+    /// The other host that the tunnel is said to be for, where CONNECT and TLS do not agree: policy is asked about
+    /// both.
+    pub(crate) beside: Option<Target>,
+}
+
+impl Tunnel {
+    /// What the event of a request inside says of the tunnel's names.
+    pub(crate) fn fronting(&self, host: &Host) -> Fronting {
+        let by_name = self.beside.as_ref().filter(|_| self.target.host().as_name() == self.sni.as_deref());
+        let connect = by_name.unwrap_or(&self.target).host();
+        Fronting {
+            connect: connect.to_string().into(),
+            sni: self.sni.clone(),
+            host: Some(host.to_string().into()),
+        }
+    }
 }
 
 /// What all requests of one connection have in common.

@@ -4,10 +4,10 @@
 //! The modules are the stations of an exchange, in its order:
 //!
 //! ```text
-//! listener -> connection -> identify -> connect -+- tunnel ---------------------------------+
-//!                                                +- intercept -> request -> upstream        |
-//!                                                |                       -> response -> body +-> event
-//!                                                +- refuse (pages) -------------------------+
+//! listener -> connection -> identify -> connect -+- opening -+- tunnel ---------------------------+
+//!                                                |           +- intercept -> request -> upstream  |
+//!                                                |                           -> response -> body -+-> event
+//!                                                +- refuse (pages) -------------------------------+
 //! ```
 //!
 //! Beside them: `framing` checks HTTP/1 messages on the wire before hyper sees them, `scan` shows text to the stages as
@@ -24,11 +24,13 @@ mod identify;
 mod intercept;
 mod listener;
 mod local;
+mod opening;
 mod pages;
 mod request;
 mod response;
 mod scan;
 mod shared;
+mod splice;
 mod stream;
 mod tunnel;
 mod upload;

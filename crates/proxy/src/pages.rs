@@ -78,6 +78,8 @@ struct Words {
     outcome: Outcome,
 }
 
+/// The rule that events name where something could not be understood.
+pub(crate) const MALFORMED_RULE: &str = "<malformed>";
 /// The rule that events about Wardgate's own pages name.
 pub(crate) const OWN_RULE: &str = "<wardgate>";
 
@@ -246,7 +248,7 @@ pub(crate) fn unrecordable(pages: &Pages, wording: &Wording, client: std::net::I
 /// The rule that the event names where policy was not asked.
 fn built_in_rule(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => "<malformed>",
+        Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => MALFORMED_RULE,
         Refusal::Login { .. } | Refusal::AccountsUnavailable(_) => "<login>",
         Refusal::NotFound | Refusal::Forbidden(_) | Refusal::StaleToken => OWN_RULE,
         Refusal::Blocked(_) | Refusal::Warned { .. } => "<policy>",

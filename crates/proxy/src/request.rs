@@ -4,20 +4,21 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use wardgate_core::{
-    Decision, EventGuard, Fault, Finding, GroupSettings, Host, Outcome, Phase, Purpose, RequestHead, Ruleset,
-    Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
+    Decision, EventGuard, Fault, Finding, GroupSettings, Host, Outcome, Phase, Purpose, Ruleset, Scheme,
+    Target, TargetError, TextKind, Verdict, Who, WrittenText,
 };
 
 use crate::body::{Body, Held, Length, Relay, hold};
 use crate::config::seconds;
 use crate::connect;
-use crate::connection::{Conn, Leg};
+use crate::connection::{Conn, Leg, Tunnel};
 use crate::framing::Violation;
 use crate::headers::{add_via, came_from_here, codings, join_cookies, media_type, remove_hop_by_hop};
 use crate::identify::{self, identify};
@@ -99,7 +100,13 @@ impl Exchange {
     ) -> Result<Option<(Who, Target)>, Refusal> {
         let Some(target) = target(&self.conn, request)? else { return Ok(None) };
         self.event.target = Some(target.clone());
-        if !belongs_here(&self.conn.leg, &target) {
+        let belongs = belongs_here(&self.conn.leg, &target);
+        if let Leg::Inside(tunnel) = &self.conn.leg
+            && (tunnel.beside.is_some() || !belongs)
+        {
+            self.event.fronting = Some(tunnel.fronting(target.host()));
+        }
+        if !belongs {
             return Err(Refusal::Misdirected);
         }
         let who = identify(&self.conn, &self.rules, request.headers_mut(), &mut self.event).await?;
@@ -130,7 +137,8 @@ impl Exchange {
         let membership = self.rules.policy.membership(&who);
         self.event.group = Some(self.rules.policy.settings(&membership).name.clone());
         let (rules, purpose) = (Arc::clone(&self.rules), self.event.purpose);
-        let context = Arc::new(Context { rules, who, membership, method, target, purpose });
+        let beside = beside(&self.conn.leg, &target);
+        let context = Arc::new(Context { rules, who, membership, method, target, beside, purpose });
         Known { exchange: self, context, body_kind: TextKind::Post }
     }
 
@@ -186,9 +194,9 @@ impl Known {
     }
 
     /// Shows the request's head to the stages, and notes what they say.
-    pub(crate) fn look(&mut self, head: &RequestHead<'_>) -> (Vec<Finding>, Option<Fault>) {
+    pub(crate) fn look(&mut self, content_type: Option<&str>) -> (Vec<Finding>, Option<Fault>) {
         let event = &mut self.exchange.event;
-        match self.context.rules.pipeline.request(head) {
+        match self.context.look(content_type) {
             Ok(report) => {
                 self.body_kind = report.body_kind.unwrap_or(TextKind::Post);
                 event.findings.clone_from(&report.findings);
@@ -203,8 +211,8 @@ impl Known {
                     .collect();
                 (report.findings, None)
             }
-            Err(failure) => {
-                event.fault = Some(Fault::Stage(failure.stage));
+            Err(fault) => {
+                event.fault = Some(fault);
                 (Vec::new(), event.fault)
             }
         }
@@ -213,8 +221,7 @@ impl Known {
     /// Looks at the head and asks policy; what was found where the request may go on.
     fn pass(&mut self, content_type: Option<&str>) -> Result<Arc<[Finding]>, Refusal> {
         let context = Arc::clone(&self.context);
-        let head = RequestHead { method: context.method.as_str(), target: &context.target, content_type };
-        let (findings, fault) = self.look(&head);
+        let (findings, fault) = self.look(content_type);
         let decision = context.decide(Phase::Request, &findings, fault);
         self.exchange.event.decided(&decision);
         self.enforce(decision)?;
@@ -371,7 +378,7 @@ impl Known {
                 Ok((client, origin)) => {
                     let idle = seconds(shared.config.tunnel_idle_timeout_secs);
                     let (client, origin) = (TokioIo::new(client), TokioIo::new(origin));
-                    tunnel::relay(client, origin, event, idle, &shared.ending).await;
+                    tunnel::relay(client, Bytes::new(), origin, event, idle, &shared.ending).await;
                 }
                 Err(_) => event.ended(Outcome::ClientClosed, None),
             }
@@ -445,6 +452,13 @@ fn belongs_here(leg: &Leg, target: &Target) -> bool {
         Leg::Open => true,
         Leg::Inside(tunnel) => target.host() == tunnel.target.host() && target.port() == tunnel.target.port(),
     }
+}
+
+/// The same request at the other host that its tunnel is said to be for.
+fn beside(leg: &Leg, target: &Target) -> Option<Target> {
+    let Leg::Inside(Tunnel { beside: Some(other), .. }) = leg else { return None };
+    let path = &target.as_str()[target.scheme().as_str().len() + 3 + target.authority().len()..];
+    Target::new(target.scheme(), other.authority(), path).ok()
 }
 
 /// Whether a target is the proxy's own port, under the address at which this client reached it.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustls::crypto::CryptoProvider;
 
 pub use authority::{Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE};
-pub use hello::{Hello, MAX_HELLO, Peek, peek};
+pub use hello::{Hello, MAX_HELLO, Peek, Peeker, peek};
 pub use mint::{MintError, Minter};
 pub use origin::{OriginTls, Problem, RootsError, problem};
 

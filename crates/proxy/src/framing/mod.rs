@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -171,6 +171,12 @@ impl<I> Framed<I> {
     /// What the connection's service must know.
     pub(crate) fn framing(&self) -> Arc<Framing> {
         Arc::clone(&self.framing)
+    }
+
+    /// The connection itself, and what was read of it and not handed on: for bytes that are no longer HTTP.
+    pub(crate) fn into_parts(mut self) -> (I, Bytes) {
+        self.checked.unsplit(self.raw);
+        (self.inner, self.checked.freeze())
     }
 
     /// Moves what can be moved from `raw` to `checked`; returns whether anything was.
