@@ -26,6 +26,7 @@ mod seams;
 mod shutdown;
 mod start;
 mod streams;
+mod tls_listener;
 mod tunnel;
 mod upgrade;
 mod upstream;

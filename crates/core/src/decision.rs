@@ -261,6 +261,15 @@ pub struct Membership {
     pub groups: Arc<[GroupId]>,
 }
 
+/// How a client came to the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// In the clear, as clients on site do.
+    Plain,
+    /// Inside TLS, as clients off site do.
+    Tls,
+}
+
 /// Whether a client must say who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -335,8 +344,8 @@ pub trait Decide: Send + Sync {
     /// SHA-256 of the policy files in lower-case hex: names the policy in every event.
     fn hash(&self) -> &Arc<str>;
 
-    /// Whether a client at this address must log in.
-    fn login(&self, address: IpAddr) -> Login;
+    /// Whether a client at this address, coming this way, must log in.
+    fn login(&self, address: IpAddr, entrance: Entrance) -> Login;
 
     /// The user or device that is known by this address alone; an IPv4 address counts in IPv6 clothing too.
     fn address_user(&self, address: IpAddr) -> Option<UserName>;

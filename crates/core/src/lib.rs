@@ -17,7 +17,7 @@ pub mod who;
 
 pub use category::{CategoryName, GroupName, ThemeName};
 pub use decision::{
-    AlertLevel, Carried, Concern, Decide, Decision, Fault, GroupId, GroupSettings, HelpLine, Login,
+    AlertLevel, Carried, Concern, Decide, Decision, Entrance, Fault, GroupId, GroupSettings, HelpLine, Login,
     Membership, OnError, Phase, Purpose, Question, Route, RuleRef, Ruleset, Verdict, Wording,
 };
 pub use diagnostic::{Diagnostic, Position, Severity};

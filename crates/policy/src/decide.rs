@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use wardgate_core::{
-    AlertLevel, Carried, Concern, Decide, Decision, GroupSettings, Login, Membership, OnError, Phase,
-    Purpose, Question, Route, RuleRef, TextKind, UserName, Verdict, Who, Wording,
+    AlertLevel, Carried, Concern, Decide, Decision, Entrance, GroupSettings, Login, Membership, OnError,
+    Phase, Purpose, Question, Route, RuleRef, TextKind, UserName, Verdict, Who, Wording,
 };
 
 use crate::policy::{NOT_TLS, NeverIntercept, ON_ERROR, Policy};
@@ -37,10 +37,14 @@ impl Decide for Policy {
         &self.hash
     }
 
-    fn login(&self, address: IpAddr) -> Login {
+    fn login(&self, address: IpAddr, entrance: Entrance) -> Login {
         let address = address.to_canonical();
         let range = self.identity.ranges.iter().find(|(range, _)| range.contains(&address));
-        range.map_or(self.identity.login, |(_, login)| *login)
+        match (range, entrance) {
+            (Some((_, login)), _) => *login,
+            (None, Entrance::Plain) => self.identity.login,
+            (None, Entrance::Tls) => self.identity.off_site,
+        }
     }
 
     fn address_user(&self, address: IpAddr) -> Option<UserName> {
@@ -659,9 +663,15 @@ mod tests {
     #[test]
     fn login_and_devices_by_address() {
         let policy = policy();
-        assert_eq!(policy.login("10.1.2.3".parse().unwrap()), Login::Required);
-        assert_eq!(policy.login("::ffff:10.1.2.3".parse().unwrap()), Login::Required);
-        assert_eq!(policy.login("10.2.2.3".parse().unwrap()), Login::Optional);
+        for (name, address, entrance, expected) in [
+            ("a range", "10.1.2.3", Entrance::Plain, Login::Required),
+            ("a range in IPv6 clothing", "::ffff:10.1.2.3", Entrance::Plain, Login::Required),
+            ("no range", "10.2.2.3", Entrance::Plain, Login::Optional),
+            ("no range, off site", "10.2.2.3", Entrance::Tls, Login::Required),
+            ("a range that need not, off site", "10.4.2.3", Entrance::Tls, Login::Optional),
+        ] {
+            assert_eq!(policy.login(address.parse().unwrap(), entrance), expected, "{name}");
+        }
         let user = |address: &str| policy.address_user(address.parse().unwrap());
         assert_eq!(user("10.1.2.3").unwrap().as_str(), "reception");
         assert_eq!(user("::ffff:10.1.2.3").unwrap().as_str(), "reception");

@@ -262,12 +262,19 @@ pub(crate) fn folded(name: &str) -> Cow<'_, str> {
 }
 
 /// Who must log in, and who is known by address.
-#[derive(Default)]
 pub(crate) struct Identity {
     pub(crate) login: Login,
+    /// For clients of the TLS listener that no range holds.
+    pub(crate) off_site: Login,
     /// The first range that holds the address counts.
     pub(crate) ranges: Vec<(IpNet, Login)>,
     pub(crate) users: HashMap<IpAddr, UserName>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { login: Login::Optional, off_site: Login::Required, ranges: Vec::new(), users: HashMap::new() }
+    }
 }
 
 /// One category.

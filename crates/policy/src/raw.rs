@@ -79,6 +79,19 @@ pub(crate) struct Group {
 pub(crate) struct Identity {
     #[serde(default)]
     pub(crate) login: Login,
+    #[serde(default)]
+    pub(crate) off_site: OffSite,
+}
+
+/// Whether clients of the TLS listener must log in; they must where nothing is said.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct OffSite(pub(crate) Login);
+
+impl Default for OffSite {
+    fn default() -> Self {
+        Self(Login::Required)
+    }
 }
 
 /// `[[range]]` of `identity.toml`

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use wardgate_core::{Finding, Phase, Route, Verdict};
 
 use crate::body::Body;
+use crate::framing::Busy;
 use crate::local::INTERNAL_HOST;
 use crate::opening::Opened;
 use crate::pages::{OWN_RULE, Refusal};
@@ -15,24 +16,30 @@ use crate::request::Known;
 
 /// Answers a CONNECT. A tunnel connects first, so that a failure can still be told.
 pub(crate) async fn answer(mut known: Known, mut request: Request<Incoming>) -> Response<Body> {
+    let conn = Arc::clone(&known.exchange.conn);
+    let mut ends = conn.ends.clone();
+    if conn.http2 {
+        let Some(place) = ends.place.another() else { return known.refuse(Refusal::TooMany) };
+        ends.place = Arc::new(place);
+    }
     let (route, findings) = match route(&mut known) {
         Ok(decided) => decided,
         Err(refusal) => return known.refuse(refusal),
     };
-    let shared = Arc::clone(&known.exchange.conn.shared);
+    let shared = Arc::clone(&conn.shared);
     let origin = match route {
-        Route::Tunnel => match shared.upstream.dial(&known.context.target).await {
+        Route::Tunnel => match Box::pin(shared.upstream.dial(&known.context.target)).await {
             Ok(origin) => Some(origin),
             Err(error) => return known.refuse(Refusal::Upstream(error)),
         },
         Route::Intercept | Route::Refuse => None,
     };
     let upgrade = hyper::upgrade::on(&mut request);
-    let ends = known.exchange.conn.ends.clone();
     let mut event = known.exchange.event;
     event.status = Some(200);
     let tasks = shared.tasks.clone();
-    let opened = Opened { shared, ends, context: known.context, findings, event, route, origin };
+    let busy = Busy::with(&conn.framing);
+    let opened = Opened { shared, ends, _busy: busy, context: known.context, findings, event, route, origin };
     tasks.spawn(opened.run(upgrade));
     Response::new(Body::empty())
 }

@@ -11,7 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use wardgate_core::{Fronting, Host, Scheme, Target, Who};
+use wardgate_core::{Entrance, Fronting, Host, Scheme, Target, Who};
 
 use crate::config::seconds;
 use crate::framing::{Framed, Framing, MAX_FIELDS, Violation};
@@ -74,7 +74,7 @@ pub(crate) struct Conn {
     pub(crate) framing: Arc<Framing>,
     /// Connections to origins that have logged this client in by themselves, and so are for nobody else.
     pub(crate) own_origins: OwnOrigins,
-    http2: bool,
+    pub(crate) http2: bool,
     requests: AtomicU64,
 }
 
@@ -109,6 +109,7 @@ impl Conn {
 pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    pub(crate) entrance: Entrance,
     pub(crate) place: Arc<Place>,
 }
 

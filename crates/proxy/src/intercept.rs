@@ -72,14 +72,15 @@ fn handshake_detail(error: &io::Error) -> Cow<'static, str> {
     }
 }
 
-/// How the client turned the certificate down, where it did: by an alert (RFC 8446, section 6.2), or by leaving once
-/// it had seen the certificate.
+/// How the client turned the certificate down, where it did: by an alert about it (RFC 8446, section 6.2), or by
+/// leaving once it had seen it.
 fn refused(error: &io::Error) -> Option<Cow<'static, str>> {
     use rustls::AlertDescription as Alert;
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let name = match tls {
         None => "closed",
         Some(rustls::Error::AlertReceived(alert)) => match alert {
+            Alert::CloseNotify | Alert::UserCanceled => "closed",
             Alert::BadCertificate => "bad_certificate",
             Alert::UnsupportedCertificate => "unsupported_certificate",
             Alert::CertificateRevoked => "certificate_revoked",
@@ -87,14 +88,7 @@ fn refused(error: &io::Error) -> Option<Cow<'static, str>> {
             Alert::CertificateUnknown => "certificate_unknown",
             Alert::UnknownCA => "unknown_ca",
             Alert::AccessDenied => "access_denied",
-            Alert::DecryptError => "decrypt_error",
-            Alert::CloseNotify | Alert::UserCanceled => "closed",
-            Alert::HandshakeFailure => "handshake_failure",
-            Alert::ProtocolVersion => "protocol_version",
-            Alert::InsufficientSecurity => "insufficient_security",
-            Alert::IllegalParameter => "illegal_parameter",
-            Alert::InternalError => "internal_error",
-            other => return Some(Cow::Owned(format!("alert_{}", u8::from(*other)))),
+            _ => return None,
         },
         Some(_) => return None,
     };

@@ -21,6 +21,7 @@ use wardgate_tls::{Hello, Peek, Peeker};
 
 use crate::config::seconds;
 use crate::connection::{Ends, Leg, Tunnel, serve_http1};
+use crate::framing::Busy;
 use crate::intercept;
 use crate::local::INTERNAL_HOST;
 use crate::pages::MALFORMED_RULE;
@@ -57,6 +58,8 @@ enum Opening {
 pub(crate) struct Opened {
     pub(crate) shared: Arc<Shared>,
     pub(crate) ends: Ends,
+    /// Keeps an HTTP/2 connection from being closed as unused.
+    pub(crate) _busy: Busy,
     pub(crate) context: Arc<Context>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) event: EventGuard,
@@ -127,7 +130,8 @@ impl Opened {
     /// Connects to the origin, unless that was done before the CONNECT was answered.
     async fn dial(&mut self) -> Result<(), UpstreamError> {
         if self.origin.is_none() {
-            self.origin = Some(self.shared.upstream.dial(&self.context.target).await?);
+            // Boxed: a quiet tunnel keeps no room for what is behind it.
+            self.origin = Some(Box::pin(self.shared.upstream.dial(&self.context.target)).await?);
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ pub(crate) enum Refusal {
     Unrecordable,
     /// Something went wrong between here and the origin.
     Upstream(UpstreamError),
+    /// The client has as many connections and tunnels as it may.
+    TooMany,
     /// Nothing here at this address.
     NotFound,
     /// Not for this client.
@@ -148,7 +150,7 @@ impl Pages {
             Refusal::Login { scheme, .. } => {
                 headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static(scheme));
             }
-            Refusal::Unrecordable | Refusal::AccountsUnavailable(_) => {
+            Refusal::Unrecordable | Refusal::AccountsUnavailable(_) | Refusal::TooMany => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
             }
             _ => {}
@@ -252,6 +254,7 @@ fn built_in_rule(refusal: &Refusal) -> &'static str {
         Refusal::Login { .. } | Refusal::AccountsUnavailable(_) => "<login>",
         Refusal::NotFound | Refusal::Forbidden(_) | Refusal::StaleToken => OWN_RULE,
         Refusal::Blocked(_) | Refusal::Warned { .. } => "<policy>",
+        Refusal::TooMany => "<limit>",
         Refusal::Unrecordable | Refusal::Upstream(_) | Refusal::Internal(_) => "<failed>",
     }
 }
@@ -266,6 +269,7 @@ fn detail(refusal: &Refusal) -> String {
         Refusal::Upstream(error) => error.reason().to_owned(),
         Refusal::Login { reason, .. } | Refusal::AccountsUnavailable(reason) => (*reason).to_owned(),
         Refusal::Internal(reason) | Refusal::Forbidden(reason) => (*reason).to_owned(),
+        Refusal::TooMany => "the client has as many connections as it may".to_owned(),
         Refusal::NotFound => "nothing here at this address".to_owned(),
         Refusal::StaleToken => "the permission to continue is not valid any more".to_owned(),
         Refusal::Unrecordable => "the access log cannot be written".to_owned(),
@@ -326,6 +330,14 @@ fn words(refusal: &Refusal, wording: &Wording) -> Words {
             Outcome::Internal,
         ),
         Refusal::Internal(_) => ours("Wardgate ran into a problem of its own.", Outcome::Internal),
+        Refusal::TooMany => Words {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            title: "Too many connections from this device",
+            message: Cow::Borrowed("Please close some pages or programs, and try again."),
+            fault: "",
+            error: "http_request_denied",
+            outcome: Outcome::Limited,
+        },
         Refusal::NotFound => Words {
             status: StatusCode::NOT_FOUND,
             title: "There is nothing here",

@@ -11,8 +11,8 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use wardgate_core::{
-    Decision, EventGuard, Fault, Finding, GroupSettings, Host, Outcome, Phase, Purpose, Ruleset, Scheme,
-    Target, TargetError, TextKind, Verdict, Who, WrittenText,
+    Decision, Entrance, EventGuard, Fault, Finding, GroupSettings, Host, Outcome, Phase, Purpose, Ruleset,
+    Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
 };
 
 use crate::body::{Body, Held, Length, Relay, hold};
@@ -87,7 +87,12 @@ impl Exchange {
             Ok(None) => self.answer_own(&request),
             Ok(Some((who, target))) => {
                 let known = self.known(who, request.method().clone(), target);
-                if is_connect { connect::answer(known, request).await } else { known.serve(request).await }
+                if is_connect {
+                    connect::answer(known, request).await
+                } else {
+                    // Boxed, or every connection would keep room for all that a request may need.
+                    Box::pin(known.serve(request)).await
+                }
             }
             Err(refusal) => self.refuse(refusal),
         }
@@ -463,11 +468,26 @@ fn beside(leg: &Leg, target: &Target) -> Option<Target> {
 
 /// Whether a target is the proxy's own port, under the address at which this client reached it.
 fn is_own(conn: &Conn, target: &Target) -> bool {
+    let (scheme, port) = match (conn.ends.entrance, &conn.shared.tls) {
+        (Entrance::Tls, Some(tls)) => (Scheme::Https, tls.listen.port()),
+        _ => (Scheme::Http, conn.shared.listen.port()),
+    };
     let here = match target.host() {
         Host::Address(address) => *address == conn.ends.local.ip() || address.is_loopback(),
-        Host::Name(name) => &**name == "localhost",
+        Host::Name(name) => &**name == "localhost" || is_public(conn, name),
     };
-    here && target.scheme() == Scheme::Http && target.port() == conn.shared.listen.port()
+    here && target.scheme() == scheme && target.port() == port
+}
+
+/// Whether the configuration gives this name to clients of the TLS listener: in HTTP/2 all that they ask for has a name,
+/// the proxy's own pages too.
+fn is_public(conn: &Conn, name: &str) -> bool {
+    let config = &conn.shared.config;
+    let public = config.tls_public.as_ref().or(config.public.as_ref());
+    let public = public.filter(|_| conn.ends.entrance == Entrance::Tls);
+    public
+        .and_then(|public| Target::connect(public).ok())
+        .is_some_and(|public| public.host().as_name() == Some(name))
 }
 
 /// What the event of a request to the proxy itself names: the address under which it was reached.
@@ -480,9 +500,10 @@ fn own<'a>(conn: &Conn, request: &'a Request<Incoming>) -> Own<'a> {
     Own {
         method: request.method(),
         path: request.uri().path(),
-        host: text_of(request.headers(), HOST),
+        host: text_of(request.headers(), HOST).or(request.uri().authority().map(|host| host.as_str())),
         client: conn.ends.peer.ip(),
         local: conn.ends.local,
+        entrance: conn.ends.entrance,
     }
 }
 

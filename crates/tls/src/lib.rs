@@ -5,6 +5,7 @@ mod authority;
 mod hello;
 mod mint;
 mod origin;
+mod own;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use authority::{Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE};
 pub use hello::{Hello, MAX_HELLO, Peek, Peeker, peek};
 pub use mint::{MintError, Minter};
 pub use origin::{OriginTls, Problem, RootsError, problem};
+pub use own::{OwnCertificate, OwnCertificateError};
 
 /// The cryptography used everywhere: aws-lc-rs with the post-quantum hybrid X25519MLKEM768 offered first.
 pub fn provider() -> Arc<CryptoProvider> {

@@ -18,7 +18,7 @@ use wardgate_identity::Accounts;
 use wardgate_journal::{AccessLog, LogConfig};
 use wardgate_proxy::{Parts, Proxy, Rules};
 use wardgate_store::Store;
-use wardgate_tls::{Authority, Minter};
+use wardgate_tls::{Authority, Minter, OwnCertificate};
 
 use crate::config::Config;
 use crate::exit::{Failure, print_diagnostics};
@@ -109,10 +109,10 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
 
     raise_descriptor_limit(config.proxy.max_connections); // late: a start that fails says only why
     let stop = CancellationToken::new();
-    let address = proxy.address();
+    let (address, tls_address, certificate) = (proxy.address(), proxy.tls_address(), proxy.certificate());
     let proxy = tokio::spawn(proxy.run(stop.clone()));
-    announce(address, &minter, &log, &in_force).map_err(Failure::system)?;
-    signals.obey(&config, &in_force).await;
+    announce(address, tls_address, &minter, &log, &in_force).map_err(Failure::system)?;
+    signals.obey(&config, &in_force, certificate.as_deref()).await;
 
     tracing::info!("stopping: exchanges under way may finish");
     stop.cancel();
@@ -178,6 +178,7 @@ fn descriptors_for(max_connections: usize) -> u64 {
 /// Tells a person, or the script that started us, where everything is.
 fn announce(
     address: std::net::SocketAddr,
+    tls_address: Option<std::net::SocketAddr>,
     minter: &Minter,
     log: &AccessLog,
     in_force: &Rules,
@@ -192,6 +193,9 @@ fn announce(
     let file = file.canonicalize().unwrap_or(file);
     let mut out = std::io::stdout().lock();
     writeln!(out, "proxy    http://{reached}:{port}")?;
+    if let Some(address) = tls_address {
+        writeln!(out, "tls      https://{address}")?;
+    }
     writeln!(out, "pac      http://{reached}:{port}/proxy.pac")?;
     writeln!(out, "ca       {}", ca.display())?;
     writeln!(out, "log      {}", file.display())?;
@@ -217,14 +221,24 @@ impl Signals {
     }
 
     /// Returns when Wardgate is told to stop; reloads the policy when told to.
-    async fn obey(&mut self, config: &Config, in_force: &Rules) {
+    async fn obey(&mut self, config: &Config, in_force: &Rules, certificate: Option<&OwnCertificate>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => reload(config, in_force).await,
+                _ = self.hang_up.recv() => {
+                    reload(config, in_force).await;
+                    reload_certificate(certificate);
+                }
             }
         }
+    }
+}
+
+/// Takes up a renewed certificate of the proxy itself, or says why the last good one stays.
+fn reload_certificate(certificate: Option<&OwnCertificate>) {
+    if let Some(Err(error)) = certificate.map(OwnCertificate::reload) {
+        tracing::error!(%error, "the certificate of [proxy] tls_listen is not reloaded: the last good one stays in use");
     }
 }
 

@@ -105,6 +105,21 @@ impl Framing {
     }
 }
 
+/// An answer that is under way for as long as this lives: a tunnel's.
+pub(crate) struct Busy(Arc<Framing>);
+
+impl Busy {
+    pub(crate) fn with(framing: &Arc<Framing>) -> Self {
+        Self(Arc::clone(framing))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
 /// Where in the stream of messages the reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

@@ -3,11 +3,13 @@
 mod ask;
 mod check;
 mod classify;
+mod pinned;
 mod records;
 
 pub(crate) use ask::{export_ca, health};
 pub(crate) use check::{check, explain};
 pub(crate) use classify::classify;
+pub(crate) use pinned::pinned;
 pub(crate) use records::{digest, users};
 
 use std::io::{self, Write};
