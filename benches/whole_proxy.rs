@@ -61,7 +61,10 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 #[tokio::main(worker_threads = 2)]
 async fn main() {
-    let extent = if std::env::args().any(|argument| argument == "--smoke") { SMOKE } else { WHOLE };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let extent = if arguments.iter().any(|argument| argument == "--smoke") { SMOKE } else { WHOLE };
+    let only =
+        arguments.iter().position(|argument| argument == "--only").and_then(|at| arguments.get(at + 1));
     let pki = Pki::new();
     let page: Arc<[u8]> = response().into();
     let http = serve(None, Arc::clone(&page)).await;
@@ -72,6 +75,9 @@ async fn main() {
     println!("| way | connections | requests | requests/s | proxy CPU µs/request |");
     println!("|---|---|---:|---:|---:|");
     for way in ways(&wardgate, &pki, http, https) {
+        if only.is_some_and(|only| only != way.name) {
+            continue;
+        }
         measure(&way, Connections::Kept, extent.kept / 10, extent.longest).await; // warm: caches, pools, code
         for (connections, count) in [(Connections::Kept, extent.kept), (Connections::New, extent.new)] {
             let before = cpu(&wardgate);

@@ -99,6 +99,22 @@ async fn hop_by_hop_fields_stay_behind() {
 }
 
 #[tokio::test]
+async fn an_http2_origin_gets_no_field_of_http1() {
+    let (world, wardgate) = World::running().await;
+    let url = world.https(ALLOWED, "/downgraded");
+    let mut asked = request(Method::GET, &url, "");
+    asked.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    asked.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
+    let reply = wardgate.client().http1().send(asked).await;
+    let seen = world.origin.only("/downgraded");
+    assert_eq!((reply.version, seen.version), (Version::HTTP_11, Version::HTTP_2));
+    assert_eq!(seen.headers.get("te").map(HeaderValue::as_bytes), Some(&b"trailers"[..]));
+    for name in ["host", "connection"] {
+        assert_eq!(seen.headers.get(name), None, "{name} reached the origin");
+    }
+}
+
+#[tokio::test]
 async fn an_origins_hop_by_hop_fields_stay_behind() {
     let (world, wardgate) = World::running().await;
     for (way, client, base) in world.ways(&wardgate) {

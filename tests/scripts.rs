@@ -1,4 +1,5 @@
-//! The libraries that scripts use: Python's urllib, http.client and requests, and Node's http and tls.
+//! What scripts have without any library: Python's urllib and http.client, and Node's http, http2 and tls. The
+//! libraries are in `clients.rs`.
 
 use tokio::process::Command;
 

@@ -1,12 +1,19 @@
 //! What the end-to-end tests are made of: an origin, a client, mail and webhook servers, and Wardgate itself.
 
 pub(crate) mod bytes;
+pub(crate) mod chains;
 pub(crate) mod client;
+pub(crate) mod files;
+pub(crate) mod git;
 pub(crate) mod hello;
+pub(crate) mod http2;
+pub(crate) mod listed;
+pub(crate) mod marionette;
 pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod smtp;
+pub(crate) mod table;
 pub(crate) mod tools;
 pub(crate) mod wardgate;
 pub(crate) mod webdriver;

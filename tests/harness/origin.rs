@@ -4,9 +4,10 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -22,8 +23,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::files::{self, Served};
 use super::pki::Pki;
-use super::websocket;
+use super::{git, websocket};
 
 /// The body of the page at `/`.
 pub(crate) const PAGE: &str =
@@ -32,8 +34,14 @@ pub(crate) const PAGE: &str =
 pub(crate) const SSE_INTERVAL: Duration = Duration::from_millis(200);
 /// How many events `/sse` sends.
 pub(crate) const SSE_EVENTS: u64 = 5;
+/// How long `/acknowledged` waits for somebody to say that an event has arrived.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
-type Body = UnsyncBoxBody<Bytes, io::Error>;
+/// What `/bomb` decodes to.
+const BOMB_BYTES: u64 = 64 << 20;
+
+/// The body of an answer.
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A request as the origin saw it.
 #[derive(Clone, Debug)]
@@ -60,6 +68,13 @@ pub(crate) struct Origin {
 struct Record {
     seen: Mutex<Vec<Seen>>,
     connections: AtomicU64,
+    root: OnceLock<PathBuf>,
+}
+
+impl Record {
+    fn seen(&self, path: &str) -> Vec<Seen> {
+        self.seen.lock().unwrap().iter().filter(|seen| seen.path.starts_with(path)).cloned().collect()
+    }
 }
 
 impl Origin {
@@ -90,9 +105,14 @@ impl Origin {
         format!("https://{host}:{}{path}", self.https.port())
     }
 
+    /// Gives out the files below this folder as `/files/…`, and the Git repositories in its `git` as `/git/…`.
+    pub(crate) fn serve_files(&self, root: &Path) {
+        self.record.root.set(root.to_owned()).unwrap();
+    }
+
     /// Every request so far whose path begins like this.
     pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
-        self.record.seen.lock().unwrap().iter().filter(|seen| seen.path.starts_with(path)).cloned().collect()
+        self.record.seen(path)
     }
 
     /// The only request so far whose path begins like this.
@@ -145,7 +165,8 @@ where
             version: request.version(),
             headers: request.headers().clone(),
         });
-        async move { Ok::<_, Infallible>(answer(request).await) }
+        let record = Arc::clone(&record);
+        async move { Ok::<_, Infallible>(answer(request, record).await) }
     });
     let io = TokioIo::new(stream);
     // A connection that breaks is often what a test is about; what it means is asserted on the client's side.
@@ -159,17 +180,19 @@ where
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Response<Body> {
+async fn answer(request: Request<Incoming>, record: Arc<Record>) -> Response<Body> {
     let query = request.uri().query().unwrap_or("").to_owned();
     let query = Query(&query);
     match request.uri().path() {
         "/" => html(PAGE.to_owned()),
         "/words" => html(page_saying(&query.text("say"))),
-        "/compressed" => compressed(query.text("early"), query.text("late"), query.number("padding")),
+        "/compressed" => compressed(&request, &query),
         "/echo" => echo(request).await,
         "/download" => download(query.number("bytes")),
         "/upload" => upload(request).await,
         "/sse" => server_sent_events(query.text("say")),
+        "/acknowledged" => acknowledged_events(query.text("name"), record),
+        "/acknowledge" => with(plain(StatusCode::OK, "noted"), header::CACHE_CONTROL, "no-store"),
         "/ws" => websocket::accept(request),
         "/trailers" => trailers(),
         "/range" => range(&request),
@@ -178,6 +201,23 @@ async fn answer(request: Request<Incoming>) -> Response<Body> {
         "/slow" => slow(Duration::from_millis(query.number("ms"))).await,
         "/redirect" => with(plain(StatusCode::FOUND, ""), header::LOCATION, "/landing"),
         "/cookies" => cookies(),
+        "/login" => login(),
+        "/file" => Served::fixed(files::sample(query.number("bytes") as usize), "application/octet-stream")
+            .answer(request.headers()),
+        "/cached" => {
+            let response = Served::fixed(PAGE.into(), "text/html; charset=utf-8").answer(request.headers());
+            with(response, header::CACHE_CONTROL, &format!("private, max-age={}", query.number("age")))
+        }
+        "/bomb" => bomb(&query.text("coding")),
+        path if path.starts_with("/moved/") => moved(&request),
+        path if path.starts_with("/files/") => {
+            let file = record.root.get().and_then(|root| Served::read(root, &path["/files".len()..]));
+            file.map_or_else(
+                || plain(StatusCode::NOT_FOUND, "no such file"),
+                |file| file.answer(request.headers()),
+            )
+        }
+        path if path.starts_with("/git/") => git::answer(record.root.get().unwrap(), request).await,
         "/hop-by-hop" => hop_by_hop(),
         "/broken" => broken(query.number("length")),
         _ => html(PAGE.to_owned()),
@@ -197,7 +237,8 @@ impl Query<'_> {
     }
 }
 
-fn full(text: impl Into<Bytes>) -> Body {
+/// A body that is there at once.
+pub(crate) fn full(text: impl Into<Bytes>) -> Body {
     Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
@@ -211,7 +252,8 @@ where
     StreamBody::new(stream::unfold(state, next)).boxed_unsync()
 }
 
-fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+/// A short text.
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     with(response, header::CONTENT_TYPE, "text/plain")
@@ -221,7 +263,8 @@ fn html(text: String) -> Response<Body> {
     with(Response::new(full(text)), header::CONTENT_TYPE, "text/html; charset=utf-8")
 }
 
-fn with(mut response: Response<Body>, name: header::HeaderName, value: &str) -> Response<Body> {
+/// The same answer with one more field.
+pub(crate) fn with(mut response: Response<Body>, name: header::HeaderName, value: &str) -> Response<Body> {
     response.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
     response
 }
@@ -230,26 +273,72 @@ fn page_saying(words: &str) -> String {
     format!("<!doctype html><html lang=en><title>Words</title><p>{words}</p>")
 }
 
-/// A gzip-encoded page in many small chunks: `early` at its beginning, `late` after `padding` bytes of harmless text.
-fn compressed(early: String, late: String, padding: u64) -> Response<Body> {
-    use std::io::Write as _;
-    let mut text = page_saying(&early);
+/// A page in many small chunks, compressed with `coding` (gzip where it is not named): `early` at its beginning, `late`
+/// after `padding` bytes of harmless text. A coding that is named must have been asked for, as real servers want it.
+fn compressed(request: &Request<Incoming>, query: &Query<'_>) -> Response<Body> {
+    let coding = query.text("coding");
+    let accepted = request.headers().get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    if !accepted.unwrap_or("").contains(&coding) {
+        return plain(StatusCode::NOT_ACCEPTABLE, "this coding was not asked for");
+    }
+    let coding = if coding.is_empty() { "gzip" } else { &*coding };
+    let mut text = page_saying(&query.text("early"));
     for line in 0.. {
-        if text.len() as u64 >= padding {
+        if text.len() as u64 >= query.number("padding") {
             break;
         }
         text.push_str(&format!("<p>Line {line} tells of meadow number {}.</p>\n", line * 7919 % 10_007));
     }
-    text.push_str(&format!("<p>{late}</p>"));
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(text.as_bytes()).unwrap();
-    let bytes = Bytes::from(encoder.finish().unwrap());
-    let body = frames(bytes, |mut rest| async move {
+    text.push_str(&format!("<p>{}</p>", query.text("late")));
+    let body = frames(encode(coding, text.as_bytes()), |mut rest| async move {
         let piece = rest.split_to(rest.len().min(61));
         (!piece.is_empty()).then(|| (Ok(Frame::data(piece)), rest))
     });
     let response = with(Response::new(body), header::CONTENT_TYPE, "text/html; charset=utf-8");
-    with(response, header::CONTENT_ENCODING, "gzip")
+    with(response, header::CONTENT_ENCODING, coding)
+}
+
+/// A page of [`BOMB_BYTES`] in few: `coding` may name several, applied from left to right.
+fn bomb(coding: &str) -> Response<Body> {
+    let response =
+        with(Response::new(full(encoded_bomb(coding))), header::CONTENT_TYPE, "text/html; charset=utf-8");
+    with(response, header::CONTENT_ENCODING, coding)
+}
+
+/// The bytes of such a page.
+pub(crate) fn encoded_bomb(coding: &str) -> Bytes {
+    static MADE: Mutex<Vec<(String, Bytes)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap();
+    if let Some((_, bytes)) = made.iter().find(|(known, _)| known == coding) {
+        return bytes.clone();
+    }
+    let mut codings = coding.split(", ");
+    let page = io::Read::take(io::repeat(b' '), BOMB_BYTES);
+    let first = encode(codings.next().unwrap(), page);
+    let bytes = codings.fold(first, |bytes, coding| encode(coding, &bytes[..]));
+    made.push((coding.to_owned(), bytes.clone()));
+    bytes
+}
+
+fn encode(coding: &str, mut text: impl io::Read) -> Bytes {
+    use std::io::Read as _;
+    let mut encoded = Vec::new();
+    match coding {
+        "gzip" => flate2::read::GzEncoder::new(text, flate2::Compression::default())
+            .read_to_end(&mut encoded)
+            .map(drop),
+        "deflate" => flate2::read::ZlibEncoder::new(text, flate2::Compression::default())
+            .read_to_end(&mut encoded)
+            .map(drop),
+        "br" => {
+            let quick = brotli::enc::BrotliEncoderParams { quality: 5, ..Default::default() };
+            brotli::BrotliCompress(&mut text, &mut encoded, &quick).map(drop)
+        }
+        "zstd" => zstd::stream::copy_encode(text, &mut encoded, 3),
+        other => panic!("the origin has no coding {other:?}"),
+    }
+    .unwrap();
+    encoded.into()
 }
 
 /// Says as JSON what arrived: header fields in order and the body.
@@ -265,7 +354,8 @@ async fn echo(request: Request<Incoming>) -> Response<Body> {
         "trailers": pairs(&trailers),
         "body": String::from_utf8_lossy(&body.to_bytes()),
     });
-    with(Response::new(full(said.to_string())), header::CONTENT_TYPE, "application/json")
+    let response = with(Response::new(full(said.to_string())), header::CONTENT_TYPE, "application/json");
+    with(response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
 }
 
 fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -313,6 +403,28 @@ fn server_sent_events(say: String) -> Response<Body> {
     let response = with(Response::new(body), header::CONTENT_TYPE, "text/event-stream");
     let response = with(response, header::CACHE_CONTROL, "no-store");
     with(response, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")
+}
+
+/// Three events, the second and third once `/acknowledge?name=…&event=…` has said that the one before arrived. So a
+/// client that gets to the end has received each event while the stream went on.
+fn acknowledged_events(name: String, record: Arc<Record>) -> Response<Body> {
+    let body = frames(0, move |number| {
+        let (before, record) =
+            (format!("/acknowledge?name={name}&event={}", number - 1), Arc::clone(&record));
+        async move {
+            let deadline = Instant::now() + ACKNOWLEDGED_WITHIN;
+            while number > 0 && record.seen(&before).is_empty() {
+                if Instant::now() > deadline {
+                    return Some((Err(io::Error::other("nobody says that the event arrived")), number));
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            (number < 3)
+                .then(|| (Ok(Frame::data(Bytes::from(format!("data: event {number}\n\n")))), number + 1))
+        }
+    });
+    let response = with(Response::new(body), header::CONTENT_TYPE, "text/event-stream");
+    with(response, header::CACHE_CONTROL, "no-store")
 }
 
 fn trailers() -> Response<Body> {
@@ -363,6 +475,23 @@ async fn slow(wait: Duration) -> Response<Body> {
 fn cookies() -> Response<Body> {
     let response = with(plain(StatusCode::OK, "two"), header::SET_COOKIE, "a=1; Path=/");
     with(response, header::SET_COOKIE, "b=2; Path=/; HttpOnly")
+}
+
+/// Two cookies as a site's login sets them; the date holds a comma, which must not be taken for a separator.
+fn login() -> Response<Body> {
+    let session =
+        "session=s3cr3t; Path=/; Secure; HttpOnly; SameSite=Lax; Expires=Wed, 21 Oct 2037 07:28:00 GMT";
+    let response = with(plain(StatusCode::OK, "welcome"), header::SET_COOKIE, session);
+    with(response, header::SET_COOKIE, "theme=dark; Path=/")
+}
+
+/// `/moved/CODE/SCHEME/AUTHORITY/PATH?QUERY` leads to what it names.
+fn moved(request: &Request<Incoming>) -> Response<Body> {
+    let mut parts = request.uri().path_and_query().unwrap().as_str()["/moved/".len()..].splitn(3, '/');
+    let (code, scheme, rest) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let mut response = plain(StatusCode::OK, "");
+    *response.status_mut() = code.parse().unwrap();
+    with(response, header::LOCATION, &format!("{scheme}://{rest}"))
 }
 
 /// An answer full of fields that concern this connection alone.

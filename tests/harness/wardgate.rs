@@ -299,6 +299,11 @@ impl Wardgate {
         self.proc().join("root")
     }
 
+    /// How many descriptors the program has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(self.proc().join("fd")).unwrap().count()
+    }
+
     /// The resident memory in bytes.
     pub(crate) fn memory(&self) -> u64 {
         let status = fs::read_to_string(self.proc().join("status")).unwrap();

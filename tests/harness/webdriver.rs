@@ -1,4 +1,5 @@
-//! Headless Chromium through chromedriver: the few commands of WebDriver that the tests need, spoken over HTTP.
+//! Headless browsers and the few commands that the tests need: Chromium through chromedriver, spoken to over HTTP as
+//! WebDriver says, and Firefox through Marionette.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,12 +17,14 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::marionette::Firefox;
 use super::tools;
 
 /// How long the browser may take for one command.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often the driver may choose a port.
 const ATTEMPTS: u32 = 10;
@@ -44,45 +47,64 @@ const FLAGS: &[&str] = &[
 
 /// A browser with a profile of its own.
 pub(crate) struct Browser {
-    driver: SocketAddr,
-    session: String,
-    _process: Child,
+    engine: Engine,
     _home: TempDir,
 }
 
+enum Engine {
+    Chromium(Chromium),
+    Firefox(Mutex<Firefox>),
+}
+
+struct Chromium {
+    driver: SocketAddr,
+    session: String,
+    _process: Child,
+}
+
 impl Browser {
-    /// Starts a browser that knows of the proxy only by its PAC file and trusts the authority in `ca`.
+    /// Starts Chromium, which knows of the proxy only by its PAC file and trusts the authority in `ca`.
     pub(crate) async fn start(pac_url: &str, ca: &Path) -> Self {
-        let chromium = tools::find("chromium");
         let home = tempfile::tempdir().unwrap();
-        trust(home.path(), ca).await;
-        let (driver, process) = start_driver(home.path()).await;
-        let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
-        flags.push(format!("--proxy-pac-url={pac_url}"));
-        flags.push(format!("--user-data-dir={}", home.path().join("profile").display()));
-        let options = json!({"binary": chromium, "args": flags});
-        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
-        let created = call(driver, Method::POST, "/session", &wanted).await;
-        let session =
-            created["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {created}")).to_owned();
-        Self { driver, session, _process: process, _home: home }
+        Self { engine: Engine::Chromium(Chromium::start(home.path(), pac_url, ca).await), _home: home }
+    }
+
+    /// Starts Firefox, which knows and trusts the same.
+    pub(crate) async fn firefox(pac_url: &str, ca: &Path) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let firefox = Firefox::start(home.path(), pac_url, ca).await;
+        Self { engine: Engine::Firefox(Mutex::new(firefox)), _home: home }
     }
 
     /// Opens a page and waits until it is loaded.
     pub(crate) async fn open(&self, url: &str) {
-        let answer = self.command("/url", &json!({"url": url})).await;
+        let asked = json!({"url": url});
+        let answer = match &self.engine {
+            Engine::Chromium(chromium) => chromium.command("/url", &asked).await,
+            Engine::Firefox(firefox) => {
+                firefox.lock().await.command("WebDriver:Navigate", &asked).await["value"].take()
+            }
+        };
         assert!(answer.is_null(), "{url} does not open: {answer}");
     }
 
     /// Runs the body of a function in the page and returns what it returns.
     pub(crate) async fn run(&self, script: &str) -> Value {
-        self.command("/execute/sync", &json!({"script": script, "args": []})).await
+        self.execute("sync", "WebDriver:ExecuteScript", script).await
     }
 
     /// Runs the body of a function that calls its last argument, `done`, with the result.
     pub(crate) async fn run_until_done(&self, script: &str) -> Value {
         let script = format!("const done = arguments[arguments.length - 1]; {script}");
-        self.command("/execute/async", &json!({"script": script, "args": []})).await
+        self.execute("async", "WebDriver:ExecuteAsyncScript", &script).await
+    }
+
+    async fn execute(&self, way: &str, name: &str, script: &str) -> Value {
+        let asked = json!({"script": script, "args": []});
+        match &self.engine {
+            Engine::Chromium(chromium) => chromium.command(&format!("/execute/{way}"), &asked).await,
+            Engine::Firefox(firefox) => firefox.lock().await.command(name, &asked).await["value"].take(),
+        }
     }
 
     /// The text of the page as a person reads it.
@@ -92,7 +114,37 @@ impl Browser {
 
     /// Closes the browser, which gives back its processes at once.
     pub(crate) async fn quit(self) {
-        call(self.driver, Method::DELETE, &format!("/session/{}", self.session), &Value::Null).await;
+        match self.engine {
+            Engine::Chromium(chromium) => {
+                call(
+                    chromium.driver,
+                    Method::DELETE,
+                    &format!("/session/{}", chromium.session),
+                    &Value::Null,
+                )
+                .await;
+            }
+            Engine::Firefox(firefox) => {
+                firefox.into_inner().command("Marionette:Quit", &json!({"flags": ["eForceQuit"]})).await;
+            }
+        }
+    }
+}
+
+impl Chromium {
+    async fn start(home: &Path, pac_url: &str, ca: &Path) -> Self {
+        let chromium = tools::find("chromium");
+        trust(&home.join(".pki/nssdb"), ca).await;
+        let (driver, process) = start_driver(home).await;
+        let mut flags: Vec<String> = FLAGS.iter().map(|flag| (*flag).to_owned()).collect();
+        flags.push(format!("--proxy-pac-url={pac_url}"));
+        flags.push(format!("--user-data-dir={}", home.join("profile").display()));
+        let options = json!({"binary": chromium, "args": flags});
+        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
+        let created = call(driver, Method::POST, "/session", &wanted).await;
+        let session =
+            created["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {created}")).to_owned();
+        Self { driver, session, _process: process }
     }
 
     async fn command(&self, path: &str, body: &Value) -> Value {
@@ -100,11 +152,10 @@ impl Browser {
     }
 }
 
-/// Puts the authority where Chromium on Linux looks for what its owner trusts.
-async fn trust(home: &Path, ca: &Path) {
+/// Puts the authority into a new store of certificates, where a browser looks for what its owner trusts.
+pub(crate) async fn trust(store: &Path, ca: &Path) {
     let certutil = tools::find("certutil");
-    let store = home.join(".pki/nssdb");
-    fs::create_dir_all(&store).unwrap();
+    fs::create_dir_all(store).unwrap();
     let store = format!("sql:{}", store.display());
     tools::run(Command::new(&certutil).args(["-d", &store, "-N", "--empty-password"]), "").await.succeeded();
     let mut add = Command::new(&certutil);

@@ -16,7 +16,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 /// The key that our client sends; any 16 bytes would do.
 pub(crate) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
-const TEXT: u8 = 1;
+/// The first byte of a whole text message, and the code in that of a close frame; its highest bit says that the message
+/// ends here.
+const TEXT: u8 = 0x81;
 const CLOSE: u8 = 8;
 
 /// What the server must answer to a client's key (RFC 6455, section 4.2.2).
@@ -40,8 +42,9 @@ pub(crate) fn accept(mut request: Request<Incoming>) -> Response<UnsyncBoxBody<B
     tokio::spawn(async move {
         let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
         let mut stream = TokioIo::new(upgraded);
-        while let Ok((opcode, payload)) = read_frame(&mut stream).await {
-            if write_frame(&mut stream, opcode, &payload, None).await.is_err() || opcode == CLOSE {
+        // Frame by frame, so that a message in pieces comes back in the same pieces.
+        while let Ok((first, payload)) = read_frame(&mut stream).await {
+            if write_frame(&mut stream, first, &payload, None).await.is_err() || first & 0x0f == CLOSE {
                 return;
             }
         }
@@ -56,14 +59,14 @@ pub(crate) async fn send_text(stream: &mut (impl AsyncWrite + Unpin), text: &str
 
 /// Reads one message; an error where it is not text.
 pub(crate) async fn read_text(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
-    let (opcode, payload) = read_frame(stream).await?;
-    if opcode != TEXT {
-        return Err(io::Error::other(format!("opcode {opcode} where text was expected")));
+    let (first, payload) = read_frame(stream).await?;
+    if first != TEXT {
+        return Err(io::Error::other(format!("a frame of {first:#x} where text was expected")));
     }
     String::from_utf8(payload).map_err(io::Error::other)
 }
 
-/// Reads one frame of at most 64 KiB and unmasks it.
+/// Reads one frame of at most 64 KiB and unmasks it; its first byte comes with it.
 async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Vec<u8>)> {
     let mut head = [0; 2];
     stream.read_exact(&mut head).await?;
@@ -81,18 +84,18 @@ async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8, Ve
     for (at, byte) in payload.iter_mut().enumerate() {
         *byte ^= mask[at % 4];
     }
-    Ok((head[0] & 0x0f, payload))
+    Ok((head[0], payload))
 }
 
 async fn write_frame(
     stream: &mut (impl AsyncWrite + Unpin),
-    opcode: u8,
+    first: u8,
     payload: &[u8],
     mask: Option<[u8; 4]>,
 ) -> io::Result<()> {
     let length = u16::try_from(payload.len()).map_err(io::Error::other)?;
     let mask_bit = if mask.is_some() { 0x80 } else { 0 };
-    let mut frame = vec![0x80 | opcode];
+    let mut frame = vec![first];
     if length < 126 {
         frame.push(mask_bit | length as u8);
     } else {

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CategoryName, Finding, GroupName, Pipeline, Target, TextKind, ThemeName, UserName, Who};
+use crate::{
+    CategoryName, CertificateException, Finding, GroupName, Host, Pipeline, Target, TextKind, ThemeName,
+    UserName, Who,
+};
 
 /// At which point of an exchange policy is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +113,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Allow, Self::Warn, Self::Block];
+
     /// The name used in policy files and the access log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -358,6 +364,9 @@ pub trait Decide: Send + Sync {
 
     /// Decides. Pure: the same question gets the same answer.
     fn decide(&self, question: &Question<'_>) -> Decision;
+
+    /// What is overlooked of this host's certificate at this time, if anything.
+    fn certificate_exception(&self, host: &Host, at: SystemTime) -> Option<&Arc<CertificateException>>;
 
     /// What to say to the person about a decision (or about nothing in particular).
     fn wording(&self, decision: Option<&Decision>) -> Wording;

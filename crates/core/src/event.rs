@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::decision::add_concerns;
 use crate::{
     BoxFuture, Concern, Decision, Fault, Finding, GroupName, IdentitySource, Purpose, Route, RuleRef, Target,
-    TextKind, UserName, Verdict,
+    TextKind, TlsProblem, UserName, Verdict,
 };
 
 /// The decision id: on the block page, in the alert and in the access log. A version 7 UUID: sorts by time.
@@ -64,6 +64,20 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::Completed,
+        Self::ClientClosed,
+        Self::Malformed,
+        Self::Limited,
+        Self::Unidentified,
+        Self::UpstreamFailed,
+        Self::TimedOut,
+        Self::Cut,
+        Self::ShutDown,
+        Self::Internal,
+    ];
+
     /// The name used in the access log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -154,6 +168,10 @@ pub struct Event {
     pub fault: Option<Fault>,
     /// What the person wrote.
     pub written: Vec<WrittenText>,
+    /// What was wrong with the origin's TLS: why it was refused, or what was overlooked.
+    pub tls_problems: Vec<TlsProblem>,
+    /// The exception under which it was overlooked; nothing where it was not.
+    pub tls_exception: Option<RuleRef>,
     /// The status sent to the client.
     pub status: Option<u16>,
     /// Media type of the answer, without parameters.
@@ -199,6 +217,8 @@ impl Event {
             findings: Vec::new(),
             fault: None,
             written: Vec::new(),
+            tls_problems: Vec::new(),
+            tls_exception: None,
             status: None,
             mime: None,
             request_bytes: 0,
@@ -269,7 +289,7 @@ pub trait Journal: Send + Sync {
 /// Holds the event of an exchange that is under way, and records it when dropped: however the exchange ends, by
 /// return, error, panic or a client that hangs up, there is one event.
 pub struct EventGuard {
-    /// Boxed: it wanders from task to task, and lies in every tunnel for as long as that is open.
+    /// In a box: the guard travels from station to station, and lies in every tunnel for as long as that is open.
     event: Option<Box<Event>>,
     began: Instant,
     journal: Arc<dyn Journal>,
@@ -295,13 +315,13 @@ impl EventGuard {
 impl std::ops::Deref for EventGuard {
     type Target = Event;
     fn deref(&self) -> &Event {
-        self.event.as_ref().expect("the event leaves only in drop")
+        self.event.as_deref().expect("the event leaves only in drop")
     }
 }
 
 impl std::ops::DerefMut for EventGuard {
     fn deref_mut(&mut self) -> &mut Event {
-        self.event.as_mut().expect("the event leaves only in drop")
+        self.event.as_deref_mut().expect("the event leaves only in drop")
     }
 }
 

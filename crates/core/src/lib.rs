@@ -3,9 +3,11 @@
 //!
 //! Read the modules in the order in which an exchange meets them:
 //! [`target`] (what is asked for), [`who`] (who asks), [`stage`] and [`pipeline`] (what is found),
-//! [`finding`] (what a find looks like), [`decision`] (what is decided), [`event`] (what is recorded).
+//! [`finding`] (what a find looks like), [`decision`] (what is decided), [`certificate`] (what can be wrong with an
+//! origin's TLS), [`event`] (what is recorded).
 
 pub mod category;
+pub mod certificate;
 pub mod decision;
 pub mod diagnostic;
 pub mod event;
@@ -16,6 +18,7 @@ pub mod target;
 pub mod who;
 
 pub use category::{CategoryName, GroupName, ThemeName};
+pub use certificate::{CertificateException, Excusable, Fingerprint, TlsProblem};
 pub use decision::{
     AlertLevel, Carried, Concern, Decide, Decision, Entrance, Fault, GroupId, GroupSettings, HelpLine, Login,
     Membership, OnError, Phase, Purpose, Question, Route, RuleRef, Ruleset, Verdict, Wording,

@@ -52,7 +52,7 @@ pub trait Stage: Send + Sync {
 /// Looks at one text as it streams past.
 pub trait Inspector: Send {
     /// Takes the next piece. Pieces arrive in order; their borders mean nothing: cut anywhere, the same text gives
-    /// the same findings. Returns whether [`Inspector::findings`] would now answer differently.
+    /// the same findings. Returns whether [`Inspector::findings`] may now answer differently: `false` is a promise.
     fn text(&mut self, piece: &str) -> bool;
 
     /// Says that the text has ended. Returns whether the findings changed.

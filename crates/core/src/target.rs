@@ -1,8 +1,10 @@
 //! What is asked for: scheme, host, port, path and query, canonicalised once so that every later comparison is
 //! a plain comparison of bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// Longest host name that DNS can carry (RFC 1035, section 2.3.4), without the trailing dot.
 const MAX_HOST_LEN: usize = 253;
@@ -58,11 +60,14 @@ impl Host {
         }
     }
 
+    /// Whether a text is a canonical name as it stands. A name with an IDNA label may be canonical all the same:
+    /// only [`Host::parse`] can tell.
+    pub fn is_canonical_name(text: &str) -> bool {
+        is_plain_name(text) && !text.bytes().any(|byte| byte.is_ascii_uppercase()) && is_sound_name(text)
+    }
+
     fn name(name: String) -> Result<Self, TargetError> {
-        let sound = !name.is_empty()
-            && name.len() <= MAX_HOST_LEN
-            && name.split('.').all(|label| !label.is_empty() && label.len() <= 63);
-        if sound { Ok(Self::Name(name.into())) } else { Err(TargetError::Host) }
+        if is_sound_name(&name) { Ok(Self::Name(name.into())) } else { Err(TargetError::Host) }
     }
 
     /// The name, or nothing where the host is an address.
@@ -100,6 +105,11 @@ fn unmapped(address: Ipv6Addr) -> IpAddr {
     address.to_ipv4_mapped().map_or(IpAddr::V6(address), |v4: Ipv4Addr| IpAddr::V4(v4))
 }
 
+/// Whether a name's labels are as long as DNS allows.
+fn is_sound_name(name: &str) -> bool {
+    name.len() <= MAX_HOST_LEN && name.split('.').all(|label| !label.is_empty() && label.len() <= 63)
+}
+
 /// Letters, digits, hyphens, underscores and dots, not ending in a label that could be a number: the names that
 /// need no IDNA and cannot be an IPv4 address in disguise.
 fn is_plain_name(text: &str) -> bool {
@@ -134,10 +144,15 @@ pub enum TargetError {
 }
 
 /// The target of a request, canonical: see [`Host::parse`] for the host; in the path, percent-encoded unreserved
-/// characters are decoded, other escapes are in upper case, dot segments are resolved (RFC 3986, section 6.2.2).
+/// characters are decoded, other escapes are in upper case, characters that have no place in a path are escaped, a
+/// backslash is a slash, and dot segments are resolved (RFC 3986, section 6.2.2; WHATWG URL, section 4.4).
 /// The query is kept as sent. The proxy forwards the bytes it received; this form is for comparing and recording.
+/// Cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct Target(Arc<Parts>);
+
+#[derive(PartialEq, Eq)]
+struct Parts {
     scheme: Scheme,
     host: Host,
     port: u16,
@@ -203,54 +218,77 @@ impl Target {
             url.push('?');
             url.push_str(query);
         }
-        Ok(Self { scheme, host, port, url: url.into(), path_start, query_start })
+        Ok(Self(Arc::new(Parts { scheme, host, port, url: url.into(), path_start, query_start })))
     }
 
     /// The scheme.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        self.0.scheme
     }
 
     /// The canonical host.
     pub fn host(&self) -> &Host {
-        &self.host
+        &self.0.host
     }
 
     /// The port, the scheme's default where none was written.
     pub fn port(&self) -> u16 {
-        self.port
+        self.0.port
     }
 
     /// The canonical path, beginning with a slash.
     pub fn path(&self) -> &str {
-        &self.url[self.path_start as usize..self.query_start as usize]
+        &self.0.url[self.0.path_start as usize..self.0.query_start as usize]
+    }
+
+    /// The path as the most forgiving of servers reads it: every escape decoded, empty and dot segments gone. What
+    /// keeps people from a path compares these, so that no spelling leads around it.
+    pub fn folded_path(&self) -> Cow<'_, str> {
+        let path = self.path();
+        if !path.contains('%') && !path.contains("//") {
+            return Cow::Borrowed(path);
+        }
+        let decoded = unescaped(path);
+        let mut segments: Vec<&[u8]> = Vec::new();
+        for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
+            match segment {
+                b"" | b"." => {}
+                b".." => drop(segments.pop()),
+                _ => segments.push(segment),
+            }
+        }
+        let folded = segments.iter().flat_map(|segment| [b"/", *segment]).collect::<Vec<_>>().concat();
+        if folded.is_empty() {
+            return Cow::Borrowed("/");
+        }
+        Cow::Owned(String::from_utf8_lossy(&folded).into_owned())
     }
 
     /// The query as sent, without the question mark.
     pub fn query(&self) -> Option<&str> {
-        self.url.get(self.query_start as usize + 1..)
+        self.0.url.get(self.0.query_start as usize + 1..)
     }
 
     /// The whole canonical URL.
     pub fn as_str(&self) -> &str {
-        &self.url
+        &self.0.url
     }
 
     /// `host` or `host:port` as it stands in the URL.
     pub fn authority(&self) -> &str {
-        &self.url[self.scheme.as_str().len() + 3..self.path_start as usize]
+        &self.0.url[self.0.scheme.as_str().len() + 3..self.0.path_start as usize]
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
+        f.write_str(&self.0.url)
     }
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Target({})", self.url)
+        write!(f, "Target({})", self.0.url)
     }
 }
 
@@ -284,12 +322,13 @@ fn push_canonical_path(url: &mut String, path: &str) {
         url.push('/');
         return;
     }
-    if !path.contains('%') && !path.contains("/.") {
+    if !path.contains("/.") && path.bytes().all(|byte| byte != b'%' && !is_out_of_place(byte)) {
         url.push_str(path);
         return;
     }
     let start = url.len();
-    for segment in decode_unreserved(path)[1..].split('/') {
+    let decoded = spelled(path);
+    for segment in decoded[1..].split('/') {
         match segment {
             "." => {
                 url.push('/');
@@ -305,7 +344,7 @@ fn push_canonical_path(url: &mut String, path: &str) {
             }
         }
     }
-    let ends_in_dots = matches!(path.rsplit('/').next(), Some("." | ".."));
+    let ends_in_dots = matches!(decoded.rsplit('/').next(), Some("." | ".."));
     if url.len() == start || ends_in_dots {
         url.push('/');
     }
@@ -317,33 +356,48 @@ fn trim_trailing_slash(url: &mut String, start: usize) {
     }
 }
 
-/// Decodes `%41` to `A` where the character is unreserved, and writes other escapes in upper case.
-fn decode_unreserved(path: &str) -> String {
-    let bytes = path.as_bytes();
+/// Whether a byte of a path stands for something else: browsers escape these, and take a backslash for a slash.
+fn is_out_of_place(byte: u8) -> bool {
+    !byte.is_ascii_graphic() || matches!(byte, b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}')
+}
+
+/// A path in one spelling: `%41` is `A`, other escapes are in upper case, what is out of place is escaped, a percent
+/// sign that begins no escape too.
+fn spelled(path: &str) -> String {
+    let mut rest = path.as_bytes();
     let mut out = String::with_capacity(path.len());
-    let mut at = 0;
-    while at < path.len() {
-        let escape = path
-            .get(at + 1..at + 3)
-            .filter(|_| bytes[at] == b'%')
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok().filter(|_| !hex.starts_with('+')));
-        match escape {
-            Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') => {
-                out.push(byte as char);
-                at += 3;
+    while let [first, ..] = *rest {
+        let (byte, length) = escaped(rest).map_or((first, 1), |byte| (byte, 3));
+        match byte {
+            b'\\' if length == 1 => out.push('/'),
+            byte if length == 1 && byte != b'%' && !is_out_of_place(byte) => out.push(char::from(byte)),
+            byte if length == 3 && (byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) => {
+                out.push(char::from(byte));
             }
-            Some(byte) => {
-                out.push_str(&format!("%{byte:02X}"));
-                at += 3;
-            }
-            None => {
-                let next = path[at..].chars().next().map_or(1, char::len_utf8);
-                out.push_str(&path[at..at + next]);
-                at += next;
-            }
+            byte => out.push_str(&format!("%{byte:02X}")),
         }
+        rest = &rest[length..];
     }
     out
+}
+
+/// A path with every escape decoded.
+fn unescaped(path: &str) -> Vec<u8> {
+    let mut rest = path.as_bytes();
+    let mut out = Vec::with_capacity(path.len());
+    while let [first, ..] = *rest {
+        let (byte, length) = escaped(rest).map_or((first, 1), |byte| (byte, 3));
+        out.push(byte);
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// The byte that is escaped at the beginning, if one is.
+fn escaped(bytes: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = *bytes else { return None };
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    Some((digit(high)? << 4 | digit(low)?) as u8)
 }
 
 #[cfg(test)]
@@ -363,7 +417,14 @@ mod tests {
             ("encoded dots", "https://example.com/a/%2e%2E/b", "https://example.com/b"),
             ("unreserved escapes", "https://example.com/%41%7eb", "https://example.com/A~b"),
             ("reserved escapes", "https://example.com/a%2fb", "https://example.com/a%2Fb"),
-            ("broken escapes", "https://example.com/a%zz%4", "https://example.com/a%zz%4"),
+            ("broken escapes", "https://example.com/a%zz%4%%34%31", "https://example.com/a%25zz%254%2541"),
+            ("letters beyond ASCII", "https://example.com/caf\u{e9}", "https://example.com/caf%C3%A9"),
+            ("the same escaped", "https://example.com/caf%c3%a9", "https://example.com/caf%C3%A9"),
+            ("out of place", "https://example.com/{a|b}^", "https://example.com/%7Ba%7Cb%7D%5E"),
+            ("backslashes", "https://example.com/a\\b\\..\\c", "https://example.com/a/c"),
+            ("an escaped percent sign", "https://example.com/%2541", "https://example.com/%2541"),
+            ("encoded dots at the end", "https://example.com/a/b/%2e%2E", "https://example.com/a/"),
+            ("an encoded dot at the end", "https://example.com/a/%2e", "https://example.com/a/"),
             ("query untouched", "https://example.com/?q=%41", "https://example.com/?q=%41"),
             ("query without path", "https://example.com?q=a", "https://example.com/?q=a"),
             ("fragment dropped", "https://example.com/a#b", "https://example.com/a"),
@@ -378,6 +439,26 @@ mod tests {
             ("underscore", "https://a_b.example.com/", "https://a_b.example.com/"),
         ] {
             assert_eq!(Target::parse(given).map(|t| t.to_string()), Ok(expected.to_owned()), "{name}");
+        }
+    }
+
+    #[test]
+    fn folded_paths() {
+        for (name, given, expected) in [
+            ("plain", "/a/b", "/a/b"),
+            ("with a slash at its end", "/a/", "/a/"),
+            ("root", "/", "/"),
+            ("empty segments", "//a///b//", "/a/b"),
+            ("escaped slashes", "/a%2Fb%5cc", "/a/b/c"),
+            ("escaped dots between escaped slashes", "/x%2F%2e%2E%2fa", "/a"),
+            ("above the root", "/%2F..%2F..%2Fa", "/a"),
+            ("everything else", "/a%21%7Bb%20c", "/a!{b c"),
+            ("nothing left", "/a/%2F..", "/"),
+            ("once and not twice", "/%252Fa", "/%2Fa"),
+            ("broken", "/%2", "/%2"),
+        ] {
+            let target = Target::parse(&format!("https://example.com{given}")).unwrap();
+            assert_eq!(target.folded_path(), expected, "{name}");
         }
     }
 

@@ -120,6 +120,12 @@ pub struct Record<'a> {
     /// What the person wrote, at most [`MAX_WRITTEN`] texts.
     #[serde(rename = "wardgate.written", default, skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<RecordedText<'a>>,
+    /// What was wrong with the origin's TLS: why it was refused, or what was overlooked.
+    #[serde(rename = "wardgate.tls.problems", default, skip_serializing_if = "Vec::is_empty")]
+    pub tls_problems: Vec<Cow<'a, str>>,
+    /// Where the exception stands under which it was overlooked, `file:line`.
+    #[serde(rename = "wardgate.tls.exception", default, skip_serializing_if = "Option::is_none")]
+    pub tls_exception: Option<Cow<'a, str>>,
     /// What went wrong in looking.
     #[serde(rename = "wardgate.fault", default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Cow<'a, str>>,
@@ -294,6 +300,8 @@ impl<'a> From<&'a Event> for Record<'a> {
                 .iter()
                 .map(|written| recorded_text(written, &mut cuts))
                 .collect(),
+            tls_problems: event.tls_problems.iter().map(|problem| problem.as_str().into()).collect(),
+            tls_exception: event.tls_exception.as_ref().and_then(place),
             fault: event.fault.map(|fault| fault.as_str().into()),
             outcome: event.outcome.as_str().into(),
             detail: event.detail.as_deref().map(Cow::Borrowed),

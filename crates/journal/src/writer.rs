@@ -12,9 +12,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 /// How much is gathered before it is written out, in bytes. One longer line is a batch by itself.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// How long lines are gathered before they are written out. Short enough that nobody notices, and long enough that
-/// under load one wake-up, one write and one ring of the bells serve many exchanges.
-const GATHER_FOR: Duration = Duration::from_millis(2);
+/// How long lines are gathered before they are written out. A write for every line, and the readers that it wakes, would
+/// cost more than the exchange itself.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// How long to wait before trying again to write.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
@@ -148,11 +148,12 @@ impl<S: Sink> Write for BatchWriter<S> {
         Ok(line.len())
     }
 
+    /// Called whenever the queue is empty. What comes while this waits is in the next batch.
     fn flush(&mut self) -> io::Result<()> {
-        if self.lines > 0 {
-            thread::sleep(GATHER_FOR);
-            self.write_out();
+        if self.lines > 0 && !self.shared.abandoned.load(Ordering::Acquire) {
+            thread::sleep(GATHER);
         }
+        self.write_out();
         Ok(())
     }
 }

@@ -13,8 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use wardgate_core::{
-    AlertLevel, CERTAIN, Concern, Event, Evidence, Fault, Finding, Fronting, IdentitySource, Outcome,
-    PhraseHit, Purpose, Route, RuleRef, Target, TextKind, UserName, Verdict, WrittenText,
+    AlertLevel, CERTAIN, Concern, Event, Evidence, Excusable, Fault, Finding, Fronting, IdentitySource,
+    Outcome, PhraseHit, Purpose, Route, RuleRef, Target, TextKind, TlsProblem, UserName, Verdict,
+    WrittenText,
 };
 use wardgate_journal::Record;
 
@@ -173,6 +174,18 @@ fn too_long() -> Event {
     }
 }
 
+fn certificate_overlooked() -> Event {
+    Event {
+        group: Some("staff".into()),
+        rule: rule("<default>", "", 0),
+        tls_problems: vec![TlsProblem::Expired, TlsProblem::SelfSigned],
+        tls_exception: rule("<certificate-exception>", "certificates.toml", 12),
+        status: Some(200),
+        outcome: Outcome::Completed,
+        ..event("10.1.2.9", "https://old-printer.school.example/")
+    }
+}
+
 fn fronted() -> Event {
     Event {
         route: Some(Route::Intercept),
@@ -188,7 +201,7 @@ fn fronted() -> Event {
     }
 }
 
-fn events() -> [Event; 8] {
+fn events() -> [Event; 9] {
     [
         allowed(),
         blocked_by_list(),
@@ -197,6 +210,7 @@ fn events() -> [Event; 8] {
         cut_for_a_fault(),
         malformed(),
         too_long(),
+        certificate_overlooked(),
         fronted(),
     ]
 }
@@ -241,6 +255,24 @@ fn every_key_is_documented() {
     }
     for key in keys {
         assert!(documentation.contains(&format!("`{key}`")), "docs/access-log.md says nothing of `{key}`");
+    }
+}
+
+#[test]
+fn every_problem_with_tls_is_documented() {
+    let documentation = fs::read_to_string(file("../../docs/access-log.md")).unwrap();
+    for problem in TlsProblem::ALL {
+        let exception = match problem.excusable() {
+            Excusable::Yes => "yes",
+            Excusable::Pinned => "pinned",
+            Excusable::Never => "never",
+        };
+        let rows = documentation.lines().filter(|line| line.starts_with(&format!("| `{problem}` |")));
+        let rows: Vec<&str> = rows.collect();
+        assert!(
+            matches!(&rows[..], [row] if row.ends_with(&format!("| {exception} |"))),
+            "{problem}: {rows:?}"
+        );
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads list files into the index, and everything that is wrong with a list into diagnostics.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
 
 use wardgate_core::{Diagnostic, Host, Position, Severity, Target, TargetError};
 
@@ -29,14 +29,8 @@ pub(crate) fn compile(sources: &[ListSource<'_>]) -> Result<(Index, Vec<Diagnost
     }
     let mut builder = IndexBuilder::default();
     for (number, source) in sources.iter().enumerate() {
-        let entries = read(source, &mut diagnostics);
-        report_needless(source, &entries, &mut diagnostics);
-        for Entry { host, path, .. } in &entries {
-            match path.as_str() {
-                "" => builder.host(ListId(number as u16), host),
-                path => builder.path(ListId(number as u16), host, path),
-            }
-        }
+        let entries = read(source, &mut builder, ListId(number as u16), &mut diagnostics);
+        report_needless(source, &builder, entries, &mut diagnostics);
     }
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(diagnostics);
@@ -44,37 +38,61 @@ pub(crate) fn compile(sources: &[ListSource<'_>]) -> Result<(Index, Vec<Diagnost
     Ok((builder.build(), diagnostics))
 }
 
-/// An entry in canonical form.
-struct Entry {
-    host: String,
-    /// Without a slash at its end; empty for the whole host.
-    path: String,
+/// An entry as it is remembered while its list is read: lists may have millions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Known {
+    hash: u64,
     line: u32,
-    column: u32,
 }
 
-impl Entry {
-    fn position(&self) -> Option<Position> {
-        Some(Position { line: self.line, column: self.column })
-    }
+/// An entry in canonical form.
+struct Entry<'a> {
+    host: Cow<'a, str>,
+    /// Without a slash at its end; empty for the whole host.
+    path: Cow<'a, str>,
 }
 
-fn read(source: &ListSource<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Entry> {
-    let mut entries = Vec::new();
+/// A line that holds an entry.
+struct Written<'a> {
+    text: &'a str,
+    position: Position,
+}
+
+/// The lines of a list that hold entries.
+fn written<'a>(source: &ListSource<'a>) -> impl Iterator<Item = Written<'a>> {
+    let lines = source.text.trim_start_matches('\u{feff}').lines().enumerate();
+    lines.filter_map(|(number, line)| {
+        let text = without_comment(line).trim();
+        let indent = line.len() - line.trim_start().len();
+        let column = || line[..indent].chars().count() as u32 + 1;
+        (!text.is_empty())
+            .then(|| Written { text, position: Position { line: number as u32 + 1, column: column() } })
+    })
+}
+
+/// Puts the entries of a list into the index.
+fn read(
+    source: &ListSource<'_>,
+    builder: &mut IndexBuilder,
+    list: ListId,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Known> {
+    let mut known = Vec::new();
     let mut is_empty = true;
-    for (number, line) in source.text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let written = without_comment(line).trim();
-        if written.is_empty() {
-            continue;
-        }
+    for Written { text, position } in written(source) {
         is_empty = false;
-        let line_number = number as u32 + 1;
-        let indent = line.chars().take_while(|c| c.is_whitespace()).count() as u32;
-        let position = Position { line: line_number, column: indent + 1 };
-        match parse(written) {
-            Ok((host, path)) => entries.push(Entry { host, path, line: line_number, column: indent + 1 }),
+        match parse(text) {
+            Ok(Entry { host, path }) => {
+                let hash = builder.hash(&host, &path);
+                known.push(Known { hash, line: position.line });
+                if path.is_empty() {
+                    builder.host(list, hash);
+                } else {
+                    builder.path(list, &host, hash);
+                }
+            }
             Err((problem, help)) => diagnostics.push(
-                Diagnostic::error(source.path, Some(position), format!("`{written}` {problem}")).help(help),
+                Diagnostic::error(source.path, Some(position), format!("`{text}` {problem}")).help(help),
             ),
         }
     }
@@ -84,11 +102,14 @@ fn read(source: &ListSource<'_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Entry
                 .help("add an entry, or remove the list from the policy"),
         );
     }
-    entries
+    known
 }
 
 /// A `#` at the beginning of a word begins a comment.
 fn without_comment(line: &str) -> &str {
+    if !line.contains('#') {
+        return line;
+    }
     let is_comment = |at: &usize| line[..*at].chars().next_back().is_none_or(char::is_whitespace);
     match line.match_indices('#').map(|(at, _)| at).find(is_comment) {
         Some(at) => &line[..at],
@@ -99,8 +120,12 @@ fn without_comment(line: &str) -> &str {
 /// Why an entry cannot be used, and what to write in its place.
 type Refusal = (&'static str, String);
 
-/// Canonicalises an entry into host and path.
-fn parse(written: &str) -> Result<(String, String), Refusal> {
+/// Canonicalises an entry into host and path. Most are host names that are canonical already.
+fn parse(written: &str) -> Result<Entry<'_>, Refusal> {
+    if Host::is_canonical_name(written) {
+        refuse_registry(written)?;
+        return Ok(Entry { host: Cow::Borrowed(written), path: Cow::Borrowed("") });
+    }
     if let Some((_, rest)) = written.split_once("://") {
         return Err(("has a scheme", format!("write `{rest}`: lists hold for http and https alike")));
     }
@@ -119,13 +144,18 @@ fn parse(written: &str) -> Result<(String, String), Refusal> {
     }
     let target = Target::parse(written).map_err(refuse)?;
     if let Host::Name(name) = target.host() {
+        // Asked again of the canonical name: an asterisk may stand in the middle, or be written in full width.
+        if name.contains('*') {
+            return Err(("has a wildcard", "write the domain: it covers its subdomains".to_owned()));
+        }
         refuse_registry(name)?;
     }
-    let path = target.path().trim_end_matches('/');
+    let path = target.folded_path();
+    let path = path.trim_end_matches('/');
     if path.matches('/').count() > MAX_SEGMENTS {
         return Err(("is too deep a path", format!("at most {MAX_SEGMENTS} segments")));
     }
-    Ok((target.host().to_string(), path.to_owned()))
+    Ok(Entry { host: Cow::Owned(target.host().to_string()), path: Cow::Owned(path.to_owned()) })
 }
 
 fn refuse(error: TargetError) -> Refusal {
@@ -147,38 +177,48 @@ fn refuse_registry(name: &str) -> Result<(), Refusal> {
 }
 
 /// Warns of entries that are listed twice, or that a shorter entry of the same list covers.
-fn report_needless(source: &ListSource<'_>, entries: &[Entry], diagnostics: &mut Vec<Diagnostic>) {
-    let mut first: HashMap<(&str, &str), u32> = HashMap::with_capacity(entries.len());
-    let mut needless = Vec::new();
-    for entry in entries {
-        match first.get(&(&*entry.host, &*entry.path)) {
-            Some(line) => needless.push((entry, format!("it also stands on line {line}"))),
-            None => {
-                first.insert((&entry.host, &entry.path), entry.line);
-            }
+fn report_needless(
+    source: &ListSource<'_>,
+    builder: &IndexBuilder,
+    mut known: Vec<Known>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    known.sort_unstable();
+    let line_of = |host: &str, path: &str| {
+        let hash = builder.hash(host, path);
+        let place = known.partition_point(|known| known.hash < hash);
+        known.get(place).filter(|known| known.hash == hash).map(|known| known.line)
+    };
+    let mut needless = 0;
+    for Written { text, position } in written(source) {
+        let Ok(entry) = parse(text) else { continue };
+        let twice = line_of(&entry.host, &entry.path).filter(|first| *first < position.line);
+        let why = match twice {
+            Some(line) => format!("it also stands on line {line}"),
+            None => match covers(&entry).find_map(|(host, path)| Some((host, path, line_of(host, path)?))) {
+                Some((host, path, line)) => format!("`{host}{path}` on line {line} covers it"),
+                None => continue,
+            },
+        };
+        needless += 1;
+        if needless <= MAX_WARNINGS {
+            let message = format!("`{}{}` is needless: {why}", entry.host, entry.path);
+            let warning = Diagnostic::warning(source.path, Some(position), message);
+            diagnostics.push(warning.help("remove the line"));
         }
     }
-    for entry in entries {
-        if let Some((cover, line)) = covers(entry).find_map(|cover| Some((cover, first.get(&cover)?))) {
-            needless.push((entry, format!("`{}{}` on line {line} covers it", cover.0, cover.1)));
-        }
-    }
-    let rest = needless.len().saturating_sub(MAX_WARNINGS);
-    needless.sort_by_key(|(entry, _)| entry.line);
-    for (entry, why) in needless.into_iter().take(MAX_WARNINGS) {
-        let message = format!("`{}{}` is needless: {why}", entry.host, entry.path);
-        diagnostics.push(Diagnostic::warning(source.path, entry.position(), message).help("remove the line"));
-    }
-    if rest > 0 {
+    if let Some(rest) = needless.checked_sub(MAX_WARNINGS).filter(|rest| *rest > 0) {
         diagnostics.push(Diagnostic::warning(source.path, None, format!("{rest} more entries are needless")));
     }
 }
 
 /// The entries that would cover this one: shorter paths on its host, its host, and its parents.
-fn covers(entry: &Entry) -> impl Iterator<Item = (&str, &str)> {
+fn covers<'a>(entry: &'a Entry<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
     let shorter = crate::beginnings(&entry.path).skip(1).map(|path| (&*entry.host, path));
     let host = (!entry.path.is_empty()).then_some((&*entry.host, ""));
     let is_name = !entry.host.ends_with(|c: char| c.is_ascii_digit() || c == ']');
     let parents = entry.host.match_indices('.').map(|(dot, _)| (&entry.host[dot + 1..], ""));
-    shorter.chain(host).chain(parents.filter(move |_| is_name))
+    // No list holds a top-level domain.
+    let parents = parents.filter(move |(parent, _)| is_name && parent.contains('.'));
+    shorter.chain(host).chain(parents)
 }

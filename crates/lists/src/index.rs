@@ -1,8 +1,9 @@
 //! The compiled index: which hosts and paths are on which lists, as keyed hashes in sorted order.
 //!
-//! Entries themselves are not kept: a 64-bit hash takes a fifth of the room of a name, and what matched can be told
-//! from the target. The key is drawn anew each time, so nobody can prepare two names that collide; by
-//! chance, with five million entries, one look-up in four million million would.
+//! Entries themselves are not kept: what matched can be told from the target. The first bits of a hash choose a short
+//! stretch of the table, the next 40 are compared: six bytes and a quarter for an entry, the list included. The key is
+//! drawn anew each time, so nobody can prepare two names that collide; by chance one look-up in some 70,000 million
+//! does, however long the lists are.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
@@ -52,15 +53,21 @@ pub(crate) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    /// Adds a host, with everything below it. Both are canonical.
-    pub(crate) fn host(&mut self, list: ListId, host: &str) {
-        self.hosts.push((self.keys.host(host), Some(list)));
+    /// The hash by which an entry is known: of a host where the path is empty. Both are canonical, the path without a
+    /// slash at its end.
+    pub(crate) fn hash(&self, host: &str, path: &str) -> u64 {
+        self.keys.path(host, path)
     }
 
-    /// Adds a path on a host, with everything below it. Both are canonical, the path without a slash at its end.
-    pub(crate) fn path(&mut self, list: ListId, host: &str, path: &str) {
+    /// Adds a host, with everything below it.
+    pub(crate) fn host(&mut self, list: ListId, hash: u64) {
+        self.hosts.push((hash, Some(list)));
+    }
+
+    /// Adds a path on a host, with everything below it.
+    pub(crate) fn path(&mut self, list: ListId, host: &str, hash: u64) {
         self.hosts.push((self.keys.host(host), None));
-        self.paths.push((self.keys.path(host, path), Some(list)));
+        self.paths.push((hash, Some(list)));
     }
 
     /// Sorts what was gathered.
@@ -86,28 +93,57 @@ impl Keys {
     }
 }
 
-/// Hashes in ascending order, each with the number of its listing. The first bits of a hash tell where to search, so
-/// that a look-up touches one short stretch of memory.
+/// Hashes in ascending order, each with the number of its listing.
 struct Table {
-    hashes: Box<[u64]>,
-    /// For each of `hashes`, its place in `listings`.
-    kinds: Box<[u32]>,
+    /// Of each hash the 32 bits behind those that choose its stretch...
+    high: Box<[u32]>,
+    /// ...and the eight after them.
+    low: Box<[u8]>,
+    /// For each hash, its place in `listings`.
+    kinds: Kinds,
     /// Few: most entries are on one list only.
     listings: Vec<Listing>,
-    /// For each value of the first bits, where its hashes begin; one more for the end.
+    /// Where the stretch begins for each value of the first bits; one more for the end.
     starts: Box<[u32]>,
-    shift: u32,
+    first_bits: u32,
     listed: usize,
 }
 
+/// Places of listings, as narrow as their number allows.
+enum Kinds {
+    Narrow(Box<[u8]>),
+    Wide(Box<[u32]>),
+}
+
+impl Kinds {
+    fn new(kinds: Vec<u32>, count: usize) -> Self {
+        if count > usize::from(u8::MAX) + 1 {
+            return Self::Wide(kinds.into());
+        }
+        Self::Narrow(kinds.into_iter().map(|kind| kind as u8).collect())
+    }
+
+    fn at(&self, place: usize) -> usize {
+        match self {
+            Self::Narrow(kinds) => kinds[place].into(),
+            Self::Wide(kinds) => kinds[place] as usize,
+        }
+    }
+}
+
 impl Table {
+    /// Hashes in a stretch, on average from half of this to this: one cache line of `high`.
+    const STRETCH: usize = 16;
+
     fn new(mut entries: Vec<(u64, Option<ListId>)>) -> Self {
         entries.sort_unstable();
         entries.dedup();
-        let mut hashes = Vec::new();
-        let mut kinds = Vec::new();
+        let first_bits = (entries.len() / Self::STRETCH).checked_ilog2().map_or(0, |bits| bits + 1);
+        let (mut high, mut low) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+        let mut kinds = Vec::with_capacity(entries.len());
         let mut listings = Vec::new();
         let mut numbers = std::collections::HashMap::new();
+        let mut starts = Vec::with_capacity((1 << first_bits) + 1);
         let mut listed = 0;
         for same in entries.chunk_by(|a, b| a.0 == b.0) {
             let lists: Vec<ListId> = same.iter().filter_map(|(_, list)| *list).collect();
@@ -117,25 +153,51 @@ impl Table {
                 listings.push(listing.clone());
                 listings.len() - 1
             });
-            hashes.push(same[0].0);
-            kinds.push(
-                u32::try_from(kind).expect("no more kinds than entries, which fit in memory by the text"),
-            );
+            let Split { first, rest } = Split::of(same[0].0, first_bits);
+            starts.resize(first + 1, count(high.len()));
+            high.push(rest.0);
+            low.push(rest.1);
+            kinds.push(count(kind));
         }
-        let bits = hashes.len().max(2).ilog2();
-        let shift = u64::BITS - bits;
-        let starts = (0..=1u64 << bits)
-            .map(|first| hashes.partition_point(|hash| hash >> shift < first) as u32)
-            .collect();
-        Self { hashes: hashes.into(), kinds: kinds.into(), listings, starts, shift, listed }
+        starts.resize((1 << first_bits) + 1, count(high.len()));
+        let kinds = Kinds::new(kinds, listings.len());
+        Self {
+            high: high.into(),
+            low: low.into(),
+            kinds,
+            listings,
+            starts: starts.into(),
+            first_bits,
+            listed,
+        }
     }
 
     fn find(&self, hash: u64) -> Option<&Listing> {
-        let bucket = (hash >> self.shift) as usize;
-        let range = self.starts[bucket] as usize..self.starts[bucket + 1] as usize;
-        let place = range.start + self.hashes[range].binary_search(&hash).ok()?;
-        Some(&self.listings[self.kinds[place] as usize])
+        let Split { first, rest } = Split::of(hash, self.first_bits);
+        let (start, end) = (self.starts[first] as usize, self.starts[first + 1] as usize);
+        let stretch = &self.high[start..end];
+        let found = stretch.iter().enumerate().filter(|(_, high)| **high == rest.0);
+        let place = found.map(|(at, _)| start + at).find(|place| self.low[*place] == rest.1)?;
+        Some(&self.listings[self.kinds.at(place)])
     }
+}
+
+/// A hash, taken apart.
+struct Split {
+    first: usize,
+    rest: (u32, u8),
+}
+
+impl Split {
+    fn of(hash: u64, first_bits: u32) -> Self {
+        let first = hash.checked_shr(u64::BITS - first_bits).unwrap_or(0) as usize;
+        let rest = hash << first_bits;
+        Self { first, rest: ((rest >> 32) as u32, (rest >> 24) as u8) }
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).expect("a policy's files are too small for so many entries")
 }
 
 #[cfg(test)]
@@ -145,9 +207,13 @@ mod tests {
     #[test]
     fn finds_what_was_put_in() {
         let mut builder = IndexBuilder::default();
+        let mut add = |list: u16, host: &str, path: &str| match (builder.hash(host, path), path) {
+            (hash, "") => builder.host(ListId(list), hash),
+            (hash, _) => builder.path(ListId(list), host, hash),
+        };
         for number in 0..5000u16 {
-            builder.host(ListId(number % 7), &format!("h{number}.example"));
-            builder.path(ListId(1), &format!("h{}.example", number % 100), &format!("/{number}"));
+            add(number % 7, &format!("h{number}.example"), "");
+            add(1, &format!("h{}.example", number % 100), &format!("/{number}"));
         }
         let index = builder.build();
         assert_eq!(index.len(), 10_000);
@@ -158,6 +224,25 @@ mod tests {
             assert_eq!(index.path(&format!("h{}.example", number % 100), &format!("/{number}")), [ListId(1)]);
             assert!(index.host(&format!("g{number}.example")).is_none());
             assert!(index.path(&format!("h{number}.example"), "/none").is_empty());
+        }
+    }
+
+    #[test]
+    fn few_and_many_kinds() {
+        for (name, hosts, lists) in
+            [("one host", 1, 1), ("a few", 20, 3), ("more kinds than a byte counts", 2000, 1000)]
+        {
+            let mut builder = IndexBuilder::default();
+            for number in 0..hosts {
+                let hash = builder.hash(&format!("h{number}.example"), "");
+                builder.host(ListId(number % lists), hash);
+            }
+            let index = builder.build();
+            for number in 0..hosts {
+                let listing = index.host(&format!("h{number}.example")).expect(name);
+                assert_eq!(listing.lists, [ListId(number % lists)], "{name}");
+            }
+            assert!(index.host("g.example").is_none(), "{name}");
         }
     }
 

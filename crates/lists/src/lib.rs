@@ -112,7 +112,7 @@ impl Lists {
         loop {
             if let Some(listing) = index.host(host) {
                 if listing.has_paths {
-                    for path in beginnings(target.path()) {
+                    for path in beginnings(&target.folded_path()) {
                         index.path(host, path).iter().for_each(|id| found(*id, host, path));
                     }
                 }

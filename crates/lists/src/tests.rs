@@ -50,6 +50,10 @@ fn what_is_listed() {
         ("path on a subdomain", "https://www.example.net/bad", Some("example.net/bad")),
         ("path spelled otherwise", "https://example.net/x/../%62ad", Some("example.net/bad")),
         ("a longer name", "https://example.net/badger", None),
+        ("path with an escaped slash", "https://example.net/%2Fbad", Some("example.net/bad")),
+        ("path with empty segments", "https://example.net//bad//worse", Some("example.net/bad")),
+        ("path behind escaped dots", "https://example.net/x%2F..%5Cbad", Some("example.net/bad")),
+        ("path with a backslash", "https://example.net/x\\..\\bad", Some("example.net/bad")),
         ("another path", "https://example.net/good", None),
         ("a path's case matters", "https://example.net/BAD", None),
         ("deeper path", "https://example.net/a/b/c/d", Some("example.net/a/b/c")),
@@ -122,6 +126,17 @@ fn lists_that_are_wrong() {
             "wildcard",
             "  *.b.example",
             "games.txt:1:3: error: `*.b.example` has a wildcard\n  help: write `b.example`: it covers its subdomains",
+        ),
+        (
+            "wildcard in the middle",
+            "ads.*.b.example",
+            "games.txt:1:1: error: `ads.*.b.example` has a wildcard\n  help: write the domain: it covers its subdomains",
+        ),
+        (
+            "wildcard in full width",
+            "\u{ff0a}.b.example",
+            "games.txt:1:1: error: `\u{ff0a}.b.example` has a wildcard\n  help: write the domain: it covers its \
+             subdomains",
         ),
         (
             "hosts file",

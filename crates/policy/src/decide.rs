@@ -3,10 +3,12 @@
 use std::cmp::Reverse;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use wardgate_core::{
-    AlertLevel, Carried, Concern, Decide, Decision, Entrance, GroupSettings, Login, Membership, OnError,
-    Phase, Purpose, Question, Route, RuleRef, TextKind, UserName, Verdict, Who, Wording,
+    AlertLevel, Carried, CertificateException, Concern, Decide, Decision, Entrance, GroupSettings, Host,
+    Login, Membership, OnError, Phase, Purpose, Question, Route, RuleRef, TextKind, UserName, Verdict, Who,
+    Wording,
 };
 
 use crate::policy::{NOT_TLS, NeverIntercept, ON_ERROR, Policy};
@@ -79,6 +81,10 @@ impl Decide for Policy {
             spared: spares.then_some(ruling.verdict),
             concerns: self.concerns(question, &facts),
         }
+    }
+
+    fn certificate_exception(&self, host: &Host, at: SystemTime) -> Option<&Arc<CertificateException>> {
+        self.certificate_exceptions.get(host).filter(|exception| at < exception.until)
     }
 
     fn wording(&self, decision: Option<&Decision>) -> Wording {

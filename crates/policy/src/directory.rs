@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use wardgate_core::Diagnostic;
 
 /// Largest single file: a list of some millions of hosts.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Largest sum of all files.
 const MAX_TOTAL_BYTES: u64 = 512 << 20;
 /// Most files in a directory, subdirectories included.

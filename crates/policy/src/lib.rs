@@ -20,6 +20,7 @@ mod rule;
 mod source;
 mod walk;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ pub use self::walk::Inquiry;
 pub fn load(directory: &Path) -> Result<Loaded, Vec<Diagnostic>> {
     let directory = directory::Directory::read(directory).map_err(|problem| vec![problem])?;
     resolve::compile(&directory)
+}
+
+/// Loads a policy whose files are in memory, by their paths relative to its directory. Otherwise like [`load`].
+pub fn load_files(files: BTreeMap<String, Vec<u8>>) -> Result<Loaded, Vec<Diagnostic>> {
+    resolve::compile(&directory::Directory::of(files))
 }
 
 /// A policy, and what the stages and `wardgate check` need of its directory.

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use wardgate_core::{
-    AlertLevel, CategoryName, GroupId, GroupName, GroupSettings, HelpLine, Login, Membership, RuleRef,
-    TextKind, ThemeName, UserName, Who,
+    AlertLevel, CategoryName, CertificateException, GroupId, GroupName, GroupSettings, HelpLine, Login,
+    Membership, RuleRef, TextKind, ThemeName, UserName, Who,
 };
 
 use crate::hosts::HostMap;
 use crate::raw::Passes;
+use crate::resolve::certificates::CertificateExceptions;
 use crate::rule::Rule;
 
 /// A compiled policy. [`wardgate_core::Decide`] is what the proxy sees of it.
@@ -27,6 +28,7 @@ pub struct Policy {
     pub(crate) must_work: HostMap<RuleRef>,
     pub(crate) never_intercept: HostMap<NeverIntercept>,
     pub(crate) unread_hosts: Vec<UnreadHost>,
+    pub(crate) certificate_exceptions: CertificateExceptions,
     pub(crate) built_in: BuiltIn,
 }
 
@@ -59,6 +61,19 @@ impl Policy {
     /// The hosts whose tunnels are never opened, with the reason of each; help sites among them.
     pub fn never_intercept(&self) -> &[UnreadHost] {
         &self.unread_hosts
+    }
+
+    /// The hosts of whose certificate something is overlooked, in the order of the file.
+    pub fn certificate_exceptions(&self) -> impl Iterator<Item = &CertificateException> {
+        let mut all: Vec<&CertificateException> =
+            self.certificate_exceptions.values().map(Arc::as_ref).collect();
+        all.sort_by_key(|exception| exception.rule.line);
+        all.into_iter()
+    }
+
+    /// How each group is treated, in the order of the policy.
+    pub fn group_settings(&self) -> impl Iterator<Item = &GroupSettings> {
+        self.groups.groups.iter().map(|group| &group.settings)
     }
 }
 
@@ -104,6 +119,8 @@ pub(crate) const ON_ERROR: &str = "<on-error>";
 pub(crate) const MUST_WORK: &str = "<must-work>";
 /// The name of the rule that leaves a tunnel closed.
 pub(crate) const NEVER_INTERCEPT: &str = "<never-intercept>";
+/// The name of the rule by which something of a certificate is overlooked.
+pub(crate) const CERTIFICATE_EXCEPTION: &str = "<certificate-exception>";
 /// The name of the rule by which a tunnel is opened, so that each request in it is decided by itself.
 pub(crate) const INTERCEPT: &str = "<intercept>";
 /// The name of the rule by which a tunnel is closed that carries neither TLS nor HTTP.

@@ -212,6 +212,17 @@ pub(crate) struct Service {
     pub(crate) reason: Text,
 }
 
+/// `[[exception]]` of `certificates.toml`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CertificateException {
+    pub(crate) host: Text,
+    pub(crate) accept: Spanned<Vec<Text>>,
+    pub(crate) fingerprint: Option<Text>,
+    pub(crate) reason: Text,
+    pub(crate) until: Spanned<toml::value::Datetime>,
+}
+
 /// The head of `help.toml`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,14 +13,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 use wardgate_core::{Decision, Event, EventGuard, Fault, Finding, Outcome};
 
-use crate::framing::Framing;
+use crate::framing::{Framing, Violation};
+use crate::headers::clean_trailers;
 use crate::scan::{Watch, stops};
+use crate::stall;
 use crate::upload::UploadProgress;
-use crate::upstream::Flight;
+use crate::upstream::Source;
 
 /// The most raw bytes that are held, whatever they decode to.
 const MAX_HELD: usize = 1024 * 1024;
@@ -45,7 +46,10 @@ pub(crate) enum BodyError {
 impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Broken(error) => write!(f, "the body broke off: {error}"),
+            Self::Broken(error) => match Violation::behind(error) {
+                Some(violation) => f.write_str(violation.reason),
+                None => write!(f, "the body broke off: {error}"),
+            },
             Self::Stalled => f.write_str("the body stalled"),
             Self::Cut => f.write_str("the body was cut by policy"),
             Self::Unwanted => f.write_str("the origin did not want the body"),
@@ -68,7 +72,7 @@ pub(crate) struct Held {
 
 /// Reads and scans up to `limit` bytes of text before anything is passed on. Stops at a decision to block, at the
 /// end of the body, at the limits, or when the body makes people wait.
-pub(crate) async fn hold(body: &mut Incoming, watch: &mut Watch, limit: usize) -> Result<Held, BodyError> {
+pub(crate) async fn hold(body: &mut Source, watch: &mut Watch, limit: usize) -> Result<Held, BodyError> {
     let mut held = Held::default();
     if watch.fault().is_some() {
         held.decision = Some(watch.verdict());
@@ -93,6 +97,7 @@ pub(crate) async fn hold(body: &mut Incoming, watch: &mut Watch, limit: usize) -
             }
             Some(Err(frame)) => {
                 held.trailers = frame.into_trailers().ok();
+                held.trailers.as_mut().map(clean_trailers);
                 None
             }
         };
@@ -113,26 +118,20 @@ pub(crate) async fn hold(body: &mut Incoming, watch: &mut Watch, limit: usize) -
 /// A body on its way through: first what was held, then the rest as it comes, scanned chunk by chunk.
 pub(crate) struct Relay {
     held: Held,
-    rest: Option<Incoming>,
+    rest: Option<Source>,
     watch: Option<Watch>,
     /// The newest decision that does not stop the body, until somebody records it.
     decision: Option<Decision>,
     idle: Duration,
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
-    _flight: Option<Flight>,
 }
 
 impl Relay {
     /// Relays `rest` behind what was held of it. `watch` looks at what is still to come.
-    pub(crate) fn new(held: Held, rest: Incoming, watch: Option<Watch>, idle: Duration) -> Self {
+    pub(crate) fn new(held: Held, rest: Source, watch: Option<Watch>, idle: Duration) -> Self {
         let rest = if held.ended { None } else { Some(rest) };
-        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false, _flight: None }
-    }
-
-    /// Keeps the place on the origin's connection until the body is done.
-    pub(crate) fn aboard(self, flight: Option<Flight>) -> Self {
-        Self { _flight: flight, ..self }
+        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false }
     }
 
     /// What was found in the body, decided on it, and went wrong in looking at it, since this was last asked.
@@ -184,7 +183,11 @@ impl Relay {
             return Poll::Ready(Some(Ok(Passed::Cut)));
         }
         self.decision = decision.or(self.decision.take());
-        Poll::Ready(frame.map(|frame| frame.map(Passed::Frame).map_err(BodyError::Broken)))
+        Poll::Ready(frame.map(|frame| {
+            let mut frame = frame.map_err(BodyError::Broken)?;
+            frame.trailers_mut().map(clean_trailers);
+            Ok(Passed::Frame(frame))
+        }))
     }
 
     /// Scans a frame before it is passed on; the last one with the end of the text.
@@ -271,6 +274,10 @@ pub(crate) struct Body {
     event: Option<EventGuard>,
     answered: Option<Arc<Framing>>,
     upload: Option<Arc<UploadProgress>>,
+    /// Since when the client has been handed something that it has not asked to go on behind.
+    handed: Option<Instant>,
+    /// How long it may take for that.
+    patience: Duration,
 }
 
 enum Content {
@@ -296,7 +303,8 @@ impl Body {
     }
 
     fn of(content: Content) -> Self {
-        Self { content, length: Length::Open, event: None, answered: None, upload: None }
+        let (length, patience) = (Length::Open, Duration::MAX);
+        Self { content, length, event: None, answered: None, upload: None, handed: None, patience }
     }
 
     /// Gives the body the event to finish, and what else is done when it is done.
@@ -306,7 +314,10 @@ impl Body {
         length: Length,
         upload: Option<Arc<UploadProgress>>,
         answered: Arc<Framing>,
+        patience: Duration,
     ) {
+        self.patience = patience;
+        self.handed = Some(stall::handed()); // the head, for now
         if self.is_end_stream() || matches!(length, Length::Nothing | Length::Exactly(0)) {
             complete(&mut event);
         }
@@ -345,6 +356,8 @@ impl HttpBody for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        stall::taken();
+        self.handed = None;
         let passed = match &mut self.content {
             Content::Empty => None,
             Content::Full(bytes) if bytes.is_empty() => None,
@@ -354,6 +367,7 @@ impl HttpBody for Body {
         let trailers = matches!(&passed, Some(Ok(Passed::Frame(frame))) if frame.is_trailers());
         let at_end = passed.is_none() || trailers || self.is_end_stream();
         let length = self.length;
+        self.handed = Some(stall::handed());
         let frame = match passed {
             Some(Ok(Passed::Cut)) => return Poll::Ready(Some(Err(self.cut()))),
             Some(Ok(Passed::Frame(frame))) => Some(frame),
@@ -398,7 +412,12 @@ impl HttpBody for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
+        let stalled = self.answered.as_ref().is_some_and(|framing| framing.is_stalled())
+            || self.handed.is_some_and(|since| since.elapsed() >= self.patience);
         if let Some(event) = &mut self.event {
+            if stalled && event.outcome == Outcome::ClientClosed && event.detail.is_none() {
+                event.ended(Outcome::TimedOut, Some("the client stopped reading".into()));
+            }
             if let Content::Relay(relay) = &mut self.content {
                 relay.take_notes().record(event);
             }

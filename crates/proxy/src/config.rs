@@ -29,6 +29,8 @@ pub struct ProxyConfig {
     pub max_connections: usize,
     /// Connections at a time from one address. A site behind one address counts as one client.
     pub max_connections_per_client: usize,
+    /// Exchanges under way at a time from one address, tunnels among them.
+    pub max_exchanges_per_client: usize,
     /// The largest request head, in bytes.
     pub max_head_bytes: usize,
     /// Seconds that a client may take to send a request's head.
@@ -58,6 +60,7 @@ impl Default for ProxyConfig {
             tls_key: None,
             max_connections: 20_000,
             max_connections_per_client: 1_000,
+            max_exchanges_per_client: 1_000,
             max_head_bytes: 64 * 1024,
             head_timeout_secs: 30,
             idle_timeout_secs: 120,
@@ -76,6 +79,10 @@ impl Default for ProxyConfig {
 pub struct UpstreamConfig {
     /// PEM files with further root certificates to trust, for example of the school's own servers.
     pub extra_roots: Vec<PathBuf>,
+    /// Revocation lists of private authorities, in PEM or DER. Read again when they change.
+    pub crls: Vec<PathBuf>,
+    /// The directory in which upki keeps CRLite's data, which say what public authorities have revoked.
+    pub crlite_dir: Option<PathBuf>,
     /// A file in the syntax of `/etc/hosts` that is consulted before DNS, beside `/etc/hosts` itself.
     pub hosts_file: Option<PathBuf>,
     /// Address ranges that are never connected to, whatever policy says. The default keeps clients away from
@@ -98,6 +105,8 @@ impl Default for UpstreamConfig {
         let network = |text: &str| text.parse().expect("a network in CIDR notation");
         Self {
             extra_roots: Vec::new(),
+            crls: Vec::new(),
+            crlite_dir: None,
             hosts_file: None,
             deny_addresses: vec![
                 network("0.0.0.0/8"),

@@ -19,7 +19,9 @@ pub(crate) async fn answer(mut known: Known, mut request: Request<Incoming>) -> 
     let conn = Arc::clone(&known.exchange.conn);
     let mut ends = conn.ends.clone();
     if conn.http2 {
-        let Some(place) = ends.place.another() else { return known.refuse(Refusal::TooMany) };
+        let Some(place) = ends.place.another(&conn.shared.journal) else {
+            return known.refuse(Refusal::TooMany);
+        };
         ends.place = Arc::new(place);
     }
     let (route, findings) = match route(&mut known) {

@@ -7,17 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::header::COOKIE;
+use http::{HeaderMap, Request};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite};
-use wardgate_core::{Entrance, Fronting, Host, Scheme, Target, Who};
+use wardgate_core::{Entrance, EventGuard, Fronting, Host, Outcome, Scheme, Target, Verdict, Who};
 
 use crate::config::seconds;
-use crate::framing::{Framed, Framing, MAX_FIELDS, Violation};
+use crate::framing::{Framed, Framing, MAX_FIELDS, StreamCounts, Streams, Violation};
+use crate::identify;
 use crate::listener::Place;
+use crate::pages::MALFORMED_RULE;
 use crate::request;
 use crate::shared::Shared;
+use crate::stall::Patient;
 use crate::upstream::OwnOrigins;
 
 /// Requests of one HTTP/2 client connection under way at a time.
@@ -84,6 +90,8 @@ pub(crate) struct Turn {
     pub(crate) violation: Option<Violation>,
     /// Whether nothing behind it on this connection is checked: it asks for a tunnel or an upgrade.
     pub(crate) opaque: bool,
+    /// Whether it is an OPTIONS about a whole server.
+    pub(crate) server_wide: bool,
 }
 
 impl Conn {
@@ -93,13 +101,18 @@ impl Conn {
     }
 
     /// What the wire says about the request that begins now. Asked once a request.
-    pub(crate) fn next_turn(&self) -> Turn {
+    pub(crate) fn next_turn<B>(&self, request: &Request<B>) -> Turn {
         if self.http2 {
             self.framing.begun();
-            return Turn { violation: None, opaque: false };
+            let violation = too_large(request.headers(), self.shared.config.max_head_bytes);
+            return Turn { violation, opaque: false, server_wide: false };
         }
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        Turn { violation: self.framing.violation(number), opaque: self.framing.is_opaque_behind(number) }
+        Turn {
+            violation: self.framing.violation(number),
+            opaque: self.framing.is_opaque_behind(number),
+            server_wide: self.framing.is_server_wide(number),
+        }
     }
 }
 
@@ -124,12 +137,13 @@ where
     let served = Arc::clone(&conn);
     let service = service_fn(move |request| {
         let conn = Arc::clone(&served);
-        async move { Ok::<_, Infallible>(request::handle(conn, request).await) }
+        // In a box: its room is large, and an idle connection has no use for it.
+        let answer = Box::pin(request::handle(conn, request));
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     // The framing check keeps limits and time; hyper's own stand a little behind it.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .max_headers(MAX_FIELDS + 2)
         .max_buf_size(max_head.max(16 * 1024) * 2)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(framed), service)
@@ -143,25 +157,74 @@ pub(crate) async fn serve_http2<I>(shared: Arc<Shared>, ends: Ends, leg: Leg, st
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let patience = seconds(shared.config.stall_timeout_secs);
     let max_head = u32::try_from(shared.config.max_head_bytes).unwrap_or(u32::MAX);
     let conn = Conn::new(shared, ends, leg, Arc::default(), true);
+    let counts = Arc::new(StreamCounts::default());
     let served = Arc::clone(&conn);
     let service = service_fn(move |request| {
         let conn = Arc::clone(&served);
         async move { Ok::<_, Infallible>(request::handle(conn, request).await) }
     });
-    let connection = http2::Builder::new(TokioExecutor::new())
+    let connection = http2::Builder::new(Patient { patience })
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(max_head)
+        // Beyond our own limit, so that there is a page and an event for what goes a little too far.
+        .max_header_list_size(max_head.saturating_mul(2))
         .keep_alive_interval(PING_AFTER)
         .keep_alive_timeout(PING_TIMEOUT)
         .auto_date_header(false)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Streams::new(stream, Arc::clone(&counts))), service);
     let unused = unused(&conn.framing, seconds(conn.shared.config.idle_timeout_secs));
-    until_done(&conn.shared, pin!(connection), |connection| connection.graceful_shutdown(), unused).await;
+    let mut finished = None;
+    let finish = |connection: Pin<&mut _>| {
+        finished = Some(counts.opened());
+        http2::Connection::graceful_shutdown(connection);
+    };
+    until_done(&conn.shared, pin!(connection), finish, unused).await;
+    // What came after the farewell is for another connection.
+    let opened = finished.unwrap_or_else(|| counts.opened());
+    record_unread(&conn, opened.saturating_sub(conn.framing.count()), counts.reset()).await;
+}
+
+/// Records the requests that HTTP/2 itself has refused, `reset` of them for breaking its rules: nothing is known of
+/// them but that they were.
+async fn record_unread(conn: &Conn, count: u64, reset: u64) {
+    /// What comes beyond that is counted in the last line: somebody floods.
+    const MAX_LINES: u64 = 16;
+    for number in 1..=count.min(MAX_LINES) {
+        let policy = Arc::clone(conn.shared.parts.rules.load().policy.hash());
+        let begun = EventGuard::begin(&conn.shared.journal, conn.ends.peer.ip(), policy).await;
+        let Ok(mut event) = begun else { return };
+        if let Leg::Inside(tunnel) = &conn.leg {
+            identify::note(&mut event, &tunnel.who);
+        }
+        event.protocol = "HTTP/2";
+        event.ruled(MALFORMED_RULE, Verdict::Block);
+        let (outcome, detail) =
+            if number <= reset { (Outcome::Malformed, RESET) } else { (Outcome::Limited, UNREAD) };
+        let detail = match count - number {
+            more if more > 0 && number == MAX_LINES => format!("{detail}, and {more} more").into(),
+            _ => detail.into(),
+        };
+        event.ended(outcome, Some(detail));
+    }
+}
+
+const RESET: &str = "a request breaks the rules of HTTP/2 and was reset";
+const UNREAD: &str = "a request's header fields are too large, or its client left before it was read";
+
+/// Why an HTTP/2 request's head is refused, if it is too large: fields count as RFC 9113, section 6.5.2 counts them.
+fn too_large(headers: &HeaderMap, max_bytes: usize) -> Option<Violation> {
+    const OVERHEAD: usize = 32;
+    // Browsers send each cookie in a field of its own; they are joined before they go on.
+    if headers.iter().filter(|(name, _)| *name != COOKIE).count() > MAX_FIELDS {
+        return Some(Violation { status: 431, reason: "the request has too many header fields" });
+    }
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + OVERHEAD).sum();
+    (bytes > max_bytes).then_some(Violation { status: 431, reason: "the request's head is too large" })
 }
 
 /// Ends once a connection has had nothing to do for a while: between one and two times `idle`.
@@ -205,6 +268,7 @@ async fn until_done<C, E>(
         }
     };
     if let Err(error) = result {
+        counter!("wardgate_connections_broken_total").increment(1);
         tracing::debug!(%error, "a client connection ended");
     }
 }

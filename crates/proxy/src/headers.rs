@@ -1,20 +1,37 @@
-//! Fields that belong to one hop, and the traces that a proxy leaves (RFC 9110, sections 7.6.1 and 7.6.3).
+//! Fields that mean something to a proxy: those that belong to one hop, the traces that it leaves, and what is asked
+//! of it (RFC 9110, sections 6.5, 7.6 and 10.1.1).
 
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::LazyLock;
 
-use http::Version;
 use http::header::{
-    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HeaderMap, HeaderName,
+    HeaderValue, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
 };
+use http::{Method, Version};
+
+use crate::framing::Violation;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that never go further, whether or not `Connection` names them.
+static HOP_BY_HOP: [HeaderName; 10] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHENTICATION_INFO,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
 
 /// The name under which this process appears in `Via`: its own, so that one Wardgate may stand behind another.
 static PSEUDONYM: LazyLock<String> =
@@ -23,35 +40,25 @@ static PSEUDONYM: LazyLock<String> =
 /// Removes what was meant for this hop only: the standing list, and whatever `Connection` names. `TE: trailers` is
 /// kept, being about the message as a whole.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let wants_trailers = headers
+        .get(TE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")));
     if headers.contains_key(CONNECTION) {
         let named: Vec<HeaderName> = headers
             .get_all(CONNECTION)
             .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
             .filter(|name| !is_end_to_end(name))
             .collect();
         for name in named {
             headers.remove(name);
         }
     }
-    let wants_trailers = headers
-        .get(TE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| value.split(',').any(|coding| coding.trim().eq_ignore_ascii_case("trailers")));
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHENTICATION_INFO,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
+    // Few are there, mostly one: looked for among the names that are.
+    let is_hop_by_hop = |name: &HeaderName| HOP_BY_HOP.iter().find(|one| *one == name);
+    while let Some(name) = headers.keys().find_map(is_hop_by_hop) {
         headers.remove(name);
     }
     if wants_trailers {
@@ -74,6 +81,111 @@ fn is_end_to_end(name: &HeaderName) -> bool {
         VIA,
     ]
     .contains(name)
+}
+
+/// Removes from trailers what must not stand in any: fields about framing, routing, who somebody is, and what a body
+/// is. Somebody behind this proxy may merge trailers into the head (RFC 9110, sections 6.5.1 and 6.5.2).
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    use http::header::{
+        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_RANGE, DATE, EXPECT, EXPIRES, HOST, LOCATION,
+        MAX_FORWARDS, PRAGMA, RANGE, RETRY_AFTER, SET_COOKIE, TRAILER, VARY, WWW_AUTHENTICATE,
+    };
+    remove_hop_by_hop(trailers);
+    for name in [
+        AGE,
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        COOKIE,
+        DATE,
+        EXPECT,
+        EXPIRES,
+        HOST,
+        LOCATION,
+        MAX_FORWARDS,
+        PRAGMA,
+        RANGE,
+        RETRY_AFTER,
+        SET_COOKIE,
+        TE,
+        TRAILER,
+        VARY,
+        VIA,
+        WWW_AUTHENTICATE,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+/// Leaves one Content-Length of several that agree; which the framing check, or HTTP/2, has made sure of.
+pub(crate) fn join_lengths(headers: &mut HeaderMap) {
+    let mut fields = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = fields.next() else { return };
+    if fields.next().is_none() && !first.as_bytes().contains(&b',') {
+        return;
+    }
+    let one = first.as_bytes().split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii();
+    if let Ok(one) = HeaderValue::from_bytes(one) {
+        headers.insert(CONTENT_LENGTH, one);
+    }
+}
+
+/// Whether a client wants to be asked for its body; a violation where it expects something else, which nobody here
+/// or behind is known to understand (RFC 9110, section 10.1.1).
+pub(crate) fn expects_continue(headers: &HeaderMap) -> Result<bool, Violation> {
+    let mut fields = headers.get_all(EXPECT).iter();
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(false),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"100-continue") => Ok(true),
+        _ => Err(Violation { status: 417, reason: "the only expectation that is met is 100-continue" }),
+    }
+}
+
+/// How much further an OPTIONS or a TRACE may go (RFC 9110, section 7.6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hops {
+    /// As far as it likes.
+    Any,
+    /// To the next hop, told that so many are left.
+    Left(u64),
+    /// No further: the answer is given here.
+    None,
+}
+
+impl Hops {
+    /// Reads `Max-Forwards` where it means something.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Result<Self, Violation> {
+        if !matches!(*method, Method::OPTIONS | Method::TRACE) {
+            return Ok(Self::Any);
+        }
+        let mut fields = headers.get_all(MAX_FORWARDS).iter();
+        let (Some(only), None) = (fields.next(), fields.next()) else {
+            return if headers.contains_key(MAX_FORWARDS) { Err(MALFORMED_HOPS) } else { Ok(Self::Any) };
+        };
+        let digits = !only.is_empty() && only.as_bytes().iter().all(u8::is_ascii_digit);
+        match only.to_str().ok().filter(|_| digits).and_then(|text| text.parse::<u64>().ok()) {
+            Some(0) => Ok(Self::None),
+            Some(hops) => Ok(Self::Left(hops - 1)),
+            None => Err(MALFORMED_HOPS),
+        }
+    }
+}
+
+const MALFORMED_HOPS: Violation = Violation { status: 400, reason: "the Max-Forwards is not a number" };
+
+/// What HTTP/2 forbids in a request's fields and its library lets pass: a value with white space around it (RFC 9113,
+/// section 8.2.1).
+pub(crate) fn check_http2(headers: &HeaderMap) -> Result<(), Violation> {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let padded =
+        |value: &HeaderValue| is_space(value.as_bytes().first()) || is_space(value.as_bytes().last());
+    if headers.values().any(padded) {
+        return Err(Violation { status: 400, reason: "a header field's value has white space around it" });
+    }
+    Ok(())
 }
 
 /// The media type of a message as browsers see it: of several fields the last that names one (WHATWG MIME Sniffing,
@@ -207,6 +319,54 @@ mod tests {
         let headers = map(&[("content-encoding", "identity"), ("content-encoding", "gzip")]);
         assert_eq!(codings(&headers).as_deref(), Some("identity, gzip"));
         assert_eq!(codings(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn hops() {
+        for (name, method, fields, expected) in [
+            ("absent", Method::OPTIONS, &[][..], Ok(Hops::Any)),
+            ("the last", Method::TRACE, &["0"], Ok(Hops::None)),
+            ("one more", Method::OPTIONS, &["1"], Ok(Hops::Left(0))),
+            ("with a sign", Method::OPTIONS, &["+1"], Err(MALFORMED_HOPS)),
+            ("twice", Method::OPTIONS, &["1", "1"], Err(MALFORMED_HOPS)),
+            ("empty", Method::OPTIONS, &[""], Err(MALFORMED_HOPS)),
+            ("of no meaning", Method::GET, &["0", "x"], Ok(Hops::Any)),
+        ] {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(MAX_FORWARDS, HeaderValue::from_static(field));
+            }
+            assert_eq!(Hops::of(&method, &headers), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn trailers_lose_what_somebody_could_take_for_the_head() {
+        let mut trailers = map(&[
+            ("x-sum", "1"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "a.example"),
+            ("authorization", "Basic YTpi"),
+            ("set-cookie", "a=1"),
+            ("connection", "close"),
+        ]);
+        clean_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("x-sum", "1")]));
+    }
+
+    #[test]
+    fn lengths_that_agree_become_one() {
+        for (name, fields, expected) in [
+            ("none", &[][..], &[][..]),
+            ("one", &[("content-length", "5")], &["5"]),
+            ("two", &[("content-length", "5"), ("content-length", "5")], &["5"]),
+            ("a list", &[("content-length", "5, 5")], &["5"]),
+        ] {
+            let mut headers = map(fields);
+            join_lengths(&mut headers);
+            assert_eq!(headers.get_all(CONTENT_LENGTH).iter().collect::<Vec<_>>(), expected, "{name}");
+        }
     }
 
     #[test]

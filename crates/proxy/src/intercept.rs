@@ -32,7 +32,7 @@ pub(crate) async fn serve(
         Ok(config) => config,
         Err(error) => {
             tracing::error!(%error, exchange.id = %event.id, "no certificate could be minted");
-            return event.ended(Outcome::Internal, Some("no certificate could be minted".into()));
+            return event.ended(Outcome::Internal, Some(error.to_string().into()));
         }
     };
     let accepting = TlsAcceptor::from(config).accept(client);

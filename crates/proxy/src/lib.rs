@@ -12,7 +12,7 @@
 //!
 //! Beside them: `framing` checks HTTP/1 messages on the wire before hyper sees them, `scan` shows text to the stages as
 //! it streams, `upload` is a request's body on its way out, `local` answers requests made to the proxy itself, `pages`
-//! words every refusal.
+//! words every refusal; `share` and `stall` keep one client from taking the place of the others.
 
 mod body;
 mod config;
@@ -29,14 +29,20 @@ mod pages;
 mod request;
 mod response;
 mod scan;
+mod share;
 mod shared;
 mod splice;
+mod stall;
 mod stream;
 mod tunnel;
 mod upload;
 mod upstream;
 
+#[doc(hidden)]
+pub use framing::fuzzing;
+
 pub use config::{ProxyConfig, UpstreamConfig};
 pub use listener::{Proxy, StartError};
 pub use shared::{Parts, Rules};
+pub use splice::MAX_PIPES;
 pub use upstream::UpstreamSetupError;

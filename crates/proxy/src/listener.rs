@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use metrics::{counter, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -17,15 +17,16 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wardgate_core::{Entrance, Target};
+use wardgate_core::{Entrance, Journal, Target};
 use wardgate_tls::{Minter, OwnCertificate, OwnCertificateError};
 
 use crate::config::{ProxyConfig, UpstreamConfig, seconds};
 use crate::connection::{Ends, Leg, serve_http1, serve_http2};
 use crate::local::Grants;
 use crate::pages::Pages;
+use crate::share::{CountingJournal, Share};
 use crate::shared::{Parts, Recorder, Shared, TlsEntrance};
-use crate::stream::{Client, Prefixed};
+use crate::stream::{self, Prefixed};
 use crate::upstream::{Upstream, UpstreamSetupError};
 
 /// Connections that the system keeps ready for us.
@@ -97,14 +98,15 @@ impl Proxy {
         let own_ports = [Some(address.port()), tls.as_ref().map(|tls| tls.listen.port())];
         let own_ports = own_ports.into_iter().flatten().collect();
         let ending = CancellationToken::new();
-        let recorder = Recorder { journal: Arc::clone(&parts.journal), ending: ending.clone() };
+        let recorder = Recorder::new(Arc::clone(&parts.journal), ending.clone());
+        let upstream = Upstream::new(upstream, Arc::clone(&parts.origin_tls), own_ports)?;
         let shared = Shared {
             config,
             listen: address,
             tls,
             parts,
             journal: Arc::new(recorder),
-            upstream: Upstream::new(upstream, own_ports)?,
+            upstream,
             pages: Pages::new().map_err(|e| setup(&e))?,
             grants: Grants::new().map_err(|e| setup(&e))?,
             draining: CancellationToken::new(),
@@ -215,14 +217,14 @@ fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartEr
 
 fn admit(shared: &Arc<Shared>, slots: &Arc<Slots>, stream: TcpStream, peer: SocketAddr, entrance: Entrance) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-    let Some(place) = slots.take(peer.ip()) else {
-        counter!("wardgate_connections_refused_total").increment(1);
+    let Some(place) = slots.take(peer.ip(), &shared.journal) else {
+        slots.refused.increment(1);
         if entrance == Entrance::Plain {
             shared.tasks.spawn(turn_away(stream)); // inside TLS nobody could read it
         }
         return;
     };
-    counter!("wardgate_connections_total").increment(1);
+    slots.accepted.increment(1);
     let shared = Arc::clone(shared);
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
@@ -251,7 +253,7 @@ async fn serve_tls(shared: Arc<Shared>, ends: Ends, stream: TcpStream) {
         Err(error) => return tracing::error!(%error, "the proxy has no certificate to show"),
     };
     // The same types as in an intercepted tunnel, so that the code behind them is compiled once.
-    let client = Prefixed::new(Bytes::new(), Client::Socket(stream));
+    let client = Prefixed::new(Bytes::new(), stream::Client::Socket(stream));
     let accepting =
         timeout(seconds(shared.config.head_timeout_secs), TlsAcceptor::from(config).accept(client));
     let accepted = tokio::select! {
@@ -281,8 +283,19 @@ async fn turn_away(mut stream: TcpStream) {
 /// Counts connections, in all and by client.
 struct Slots {
     all: Arc<Semaphore>,
-    by_client: Mutex<HashMap<IpAddr, usize>>,
+    by_client: Mutex<HashMap<IpAddr, Client>>,
     per_client: usize,
+    exchanges_per_client: usize,
+    accepted: Counter,
+    refused: Counter,
+    open: Gauge,
+}
+
+/// What a client has open.
+#[derive(Default)]
+struct Client {
+    connections: usize,
+    share: Share,
 }
 
 impl Slots {
@@ -291,19 +304,25 @@ impl Slots {
             all: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             by_client: Mutex::default(),
             per_client: config.max_connections_per_client,
+            exchanges_per_client: config.max_exchanges_per_client,
+            accepted: counter!("wardgate_connections_total"),
+            refused: counter!("wardgate_connections_refused_total"),
+            open: gauge!("wardgate_connections"),
         }
     }
 
-    fn take(self: &Arc<Self>, client: IpAddr) -> Option<Place> {
+    fn take(self: &Arc<Self>, address: IpAddr, journal: &Arc<dyn Journal>) -> Option<Place> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_client.entry(client).or_default();
-        if *count >= self.per_client {
+        let client = by_client.entry(address).or_default();
+        if client.connections >= self.per_client {
             return None;
         }
-        *count += 1;
-        gauge!("wardgate_connections").increment(1);
-        Some(Place { slots: Arc::clone(self), client, _permit: permit })
+        client.connections += 1;
+        let share = client.share.clone();
+        self.open.increment(1);
+        let journal = Arc::new(CountingJournal { journal: Arc::clone(journal), share: share.clone() });
+        Some(Place { slots: Arc::clone(self), client: address, share, journal, _permit: permit })
     }
 }
 
@@ -311,23 +330,31 @@ impl Slots {
 pub(crate) struct Place {
     slots: Arc<Slots>,
     client: IpAddr,
+    share: Share,
+    /// Where events of this client's exchanges go.
+    pub(crate) journal: Arc<dyn Journal>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Place {
     /// One more place for the same client: a tunnel in an HTTP/2 connection takes as much as a connection does.
-    pub(crate) fn another(&self) -> Option<Self> {
-        self.slots.take(self.client)
+    pub(crate) fn another(&self, journal: &Arc<dyn Journal>) -> Option<Self> {
+        self.slots.take(self.client, journal)
+    }
+
+    /// Whether the client has as many exchanges under way as it may have.
+    pub(crate) fn is_taken_up(&self) -> bool {
+        self.share.under_way() >= self.slots.exchanges_per_client
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        gauge!("wardgate_connections").decrement(1);
+        self.slots.open.decrement(1);
         let mut by_client = self.slots.by_client.lock().unwrap_or_else(PoisonError::into_inner);
         if let Entry::Occupied(mut entry) = by_client.entry(self.client) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
+            entry.get_mut().connections -= 1;
+            if entry.get().connections == 0 {
                 entry.remove();
             }
         }
@@ -338,22 +365,36 @@ impl Drop for Place {
 mod tests {
     use std::net::Ipv4Addr;
 
+    use wardgate_core::{BoxFuture, Event, Unrecordable};
+
     use super::*;
+
+    struct Nowhere;
+
+    impl Journal for Nowhere {
+        fn reserve(&self) -> BoxFuture<'_, Result<(), Unrecordable>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+
+        fn record(&self, _: Event) {}
+    }
 
     #[test]
     fn one_client_cannot_take_every_place() {
         let config =
             ProxyConfig { max_connections: 3, max_connections_per_client: 2, ..ProxyConfig::default() };
         let slots = Arc::new(Slots::new(&config));
+        let journal: Arc<dyn Journal> = Arc::new(Nowhere);
+        let take = |address| slots.take(address, &journal);
         let (one, other) =
             (IpAddr::from(Ipv4Addr::new(10, 0, 0, 1)), IpAddr::from(Ipv4Addr::new(10, 0, 0, 2)));
-        let first = slots.take(one);
-        let second = slots.take(one);
-        assert!(first.is_some() && second.is_some() && slots.take(one).is_none());
-        let third = slots.take(other);
-        assert!(third.is_some() && slots.take(other).is_none(), "the limit of all");
+        let first = take(one);
+        let second = take(one);
+        assert!(first.is_some() && second.is_some() && take(one).is_none());
+        let third = take(other);
+        assert!(third.is_some() && take(other).is_none(), "the limit of all");
         drop(first);
-        assert!(slots.take(one).is_some());
+        assert!(take(one).is_some());
         drop((second, third));
         assert!(slots.by_client.lock().unwrap().is_empty());
     }

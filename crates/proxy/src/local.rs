@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
+use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{Method, Response, StatusCode};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
@@ -38,17 +39,16 @@ pub(crate) struct Own<'a> {
 
 /// Answers a request made to the proxy's own port.
 pub(crate) fn answer(shared: &Shared, own: &Own<'_>) -> Result<Response<Body>, Refusal> {
-    if !matches!(*own.method, Method::GET | Method::HEAD) {
-        return Err(Refusal::NotFound);
+    match *own.method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return Ok(options()),
+        _ => return Err(Refusal::NotFound),
     }
     match own.path {
         "/proxy.pac" | "/wpad.dat" | "/wpad.da" => {
             Ok(document("application/x-ns-proxy-autoconfig", pac(&way(shared, own))))
         }
-        "/ca.crt" => {
-            let pem = shared.parts.minter.authority().certificate_pem().to_owned();
-            Ok(document("application/x-x509-ca-cert", pem))
-        }
+        "/ca.crt" => Ok(document("application/x-x509-ca-cert", shared.parts.minter.authorities().bundle())),
         "/healthz" => Ok(health(shared)),
         "/metrics" if may_read_metrics(shared, own.client) => {
             Ok(document("text/plain; version=0.0.4", shared.parts.metrics.render()))
@@ -58,6 +58,27 @@ pub(crate) fn answer(shared: &Shared, own: &Own<'_>) -> Result<Response<Body>, R
         }
         _ => Err(Refusal::NotFound),
     }
+}
+
+/// Answers a request that may go no further in the place of the server that it was for (RFC 9110, sections 9.3.7 and
+/// 9.3.8): an OPTIONS, or a TRACE, which is shown as it arrived but for what is nobody's business.
+pub(crate) fn last_hop(request: &http::request::Parts) -> Response<Body> {
+    if request.method != Method::TRACE {
+        return options();
+    }
+    let mut text = format!("TRACE {} {:?}\r\n", request.uri, request.version).into_bytes();
+    for (name, value) in &request.headers {
+        if ![AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name) {
+            text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+    }
+    text.extend_from_slice(b"\r\n");
+    document("message/http", text)
+}
+
+/// There is nothing to tell about what could be asked.
+fn options() -> Response<Body> {
+    Response::new(Body::empty())
 }
 
 fn health(shared: &Shared) -> Response<Body> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::upgrade::OnUpgrade;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use wardgate_core::{
@@ -27,12 +27,10 @@ use crate::local::INTERNAL_HOST;
 use crate::pages::MALFORMED_RULE;
 use crate::scan::Context;
 use crate::shared::Shared;
-use crate::stream::{Client, Prefixed};
+use crate::stream::{Client, Prefixed, Stream};
 use crate::tunnel;
 use crate::upstream::UpstreamError;
 
-/// A client has this long for the first message in its tunnel.
-const OPENING_TIME: Duration = Duration::from_secs(20);
 /// A client that says nothing for so long may be waiting for the origin to speak first, as mail servers and SSH do.
 const SILENCE: Duration = Duration::from_secs(1);
 /// What is read at a time of a first message.
@@ -101,7 +99,7 @@ impl Opened {
 
     /// Reads until it is clear what the tunnel carries.
     async fn opening(&mut self, client: &mut Client, reader: &mut Reader) -> io::Result<Opening> {
-        let until = Instant::now() + OPENING_TIME;
+        let until = Instant::now() + seconds(self.shared.config.head_timeout_secs);
         if let Ok(opening) = timeout(SILENCE, reader.opening(client)).await {
             return opening;
         }
@@ -298,10 +296,13 @@ struct Reader {
 
 impl Reader {
     /// Reads until it is clear what the client speaks. May be dropped and begun again: nothing that was read is lost.
-    async fn opening(&mut self, client: &mut (impl AsyncRead + Unpin)) -> io::Result<Opening> {
+    async fn opening(&mut self, client: &mut impl Stream) -> io::Result<Opening> {
         loop {
             if let Some(opening) = self.look() {
                 return Ok(opening);
+            }
+            if let Some(socket) = client.socket() {
+                socket.readable().await?; // whoever is silent needs no buffer
             }
             self.read.reserve(READ_BYTES);
             if client.read_buf(&mut self.read).await? == 0 {

@@ -11,8 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use wardgate_core::{Decision, Event, Outcome, TargetError, Verdict, Wording};
-use wardgate_tls::Problem;
+use wardgate_core::{Decision, Event, Outcome, TargetError, TlsProblem, Verdict, Wording};
 
 use crate::body::Body;
 use crate::framing::Violation;
@@ -38,6 +37,8 @@ pub(crate) enum Refusal {
     Blocked(Box<Decision>),
     /// Policy says: only knowingly.
     Warned { decision: Box<Decision>, onward: Onward },
+    /// The client has as many exchanges under way as it may have.
+    TooMany,
     /// The client must log in.
     Login { scheme: &'static str, reason: &'static str },
     /// The accounts cannot be read.
@@ -46,8 +47,6 @@ pub(crate) enum Refusal {
     Unrecordable,
     /// Something went wrong between here and the origin.
     Upstream(UpstreamError),
-    /// The client has as many connections and tunnels as it may.
-    TooMany,
     /// Nothing here at this address.
     NotFound,
     /// Not for this client.
@@ -80,7 +79,7 @@ struct Words {
     outcome: Outcome,
 }
 
-/// The rule that events name where something could not be understood.
+/// The rule that events about what could not be understood name.
 pub(crate) const MALFORMED_RULE: &str = "<malformed>";
 /// The rule that events about Wardgate's own pages name.
 pub(crate) const OWN_RULE: &str = "<wardgate>";
@@ -143,15 +142,22 @@ impl Pages {
         if let Ok(id) = HeaderValue::from_str(&event.id.to_string()) {
             headers.insert(DECISION, id);
         }
-        if let Ok(status) = HeaderValue::from_str(&format!("wardgate; error={}", words.error)) {
+        let tls_problem = tls_problem(refusal);
+        event.tls_problems.extend(tls_problem);
+        // RFC 9209: `details` says more than the registered words can.
+        let details = tls_problem.map_or(String::new(), |problem| format!("; details=\"{problem}\""));
+        if let Ok(status) = HeaderValue::from_str(&format!("wardgate; error={}{details}", words.error)) {
             headers.insert(PROXY_STATUS, status);
         }
         match refusal {
             Refusal::Login { scheme, .. } => {
                 headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static(scheme));
             }
-            Refusal::Unrecordable | Refusal::AccountsUnavailable(_) | Refusal::TooMany => {
+            Refusal::Unrecordable | Refusal::AccountsUnavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
+            }
+            Refusal::TooMany => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
         }
@@ -251,11 +257,19 @@ pub(crate) fn unrecordable(pages: &Pages, wording: &Wording, client: std::net::I
 fn built_in_rule(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => MALFORMED_RULE,
+        Refusal::TooMany => "<limit>",
         Refusal::Login { .. } | Refusal::AccountsUnavailable(_) => "<login>",
         Refusal::NotFound | Refusal::Forbidden(_) | Refusal::StaleToken => OWN_RULE,
         Refusal::Blocked(_) | Refusal::Warned { .. } => "<policy>",
-        Refusal::TooMany => "<limit>",
         Refusal::Unrecordable | Refusal::Upstream(_) | Refusal::Internal(_) => "<failed>",
+    }
+}
+
+/// What is wrong with the origin's TLS, where that is why.
+fn tls_problem(refusal: &Refusal) -> Option<TlsProblem> {
+    match refusal {
+        Refusal::Upstream(UpstreamError::Tls(failure)) => Some(failure.problem),
+        _ => None,
     }
 }
 
@@ -266,10 +280,10 @@ fn detail(refusal: &Refusal) -> String {
         Refusal::Target(error) => error.to_string(),
         Refusal::Misdirected => "the request is for another host than the tunnel".to_owned(),
         Refusal::Loop => "the request has passed through this proxy before".to_owned(),
-        Refusal::Upstream(error) => error.reason().to_owned(),
+        Refusal::TooMany => "the client has too many exchanges under way".to_owned(),
+        Refusal::Upstream(error) => error.reason().into_owned(),
         Refusal::Login { reason, .. } | Refusal::AccountsUnavailable(reason) => (*reason).to_owned(),
         Refusal::Internal(reason) | Refusal::Forbidden(reason) => (*reason).to_owned(),
-        Refusal::TooMany => "the client has as many connections as it may".to_owned(),
         Refusal::NotFound => "nothing here at this address".to_owned(),
         Refusal::StaleToken => "the permission to continue is not valid any more".to_owned(),
         Refusal::Unrecordable => "the access log cannot be written".to_owned(),
@@ -314,6 +328,14 @@ fn words(refusal: &Refusal, wording: &Wording) -> Words {
             error: "http_request_denied",
             outcome: Outcome::Completed,
         },
+        Refusal::TooMany => Words {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            title: "Too much at once",
+            message: Cow::Borrowed("This device asks for more at a time than is allowed here."),
+            fault: "Please wait a few seconds, then try again.",
+            error: "connection_limit_reached",
+            outcome: Outcome::Limited,
+        },
         Refusal::Login { .. } => Words {
             status: StatusCode::PROXY_AUTHENTICATION_REQUIRED,
             title: "Please log in",
@@ -330,14 +352,6 @@ fn words(refusal: &Refusal, wording: &Wording) -> Words {
             Outcome::Internal,
         ),
         Refusal::Internal(_) => ours("Wardgate ran into a problem of its own.", Outcome::Internal),
-        Refusal::TooMany => Words {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            title: "Too many connections from this device",
-            message: Cow::Borrowed("Please close some pages or programs, and try again."),
-            fault: "",
-            error: "http_request_denied",
-            outcome: Outcome::Limited,
-        },
         Refusal::NotFound => Words {
             status: StatusCode::NOT_FOUND,
             title: "There is nothing here",
@@ -431,19 +445,19 @@ fn upstream_words(error: &UpstreamError) -> Words {
         UpstreamError::ConnectTimeout => {
             (504, "The site does not answer", "It took too long to connect.", ORIGIN, "connection_timeout")
         }
-        UpstreamError::Tls(Problem::Handshake) => (
-            502,
-            "The site cannot be opened securely",
-            Problem::Handshake.sentence(),
-            ORIGIN,
-            "tls_protocol_error",
-        ),
-        UpstreamError::Tls(problem) => (
+        UpstreamError::Tls(failure) if failure.problem.is_about_certificate() => (
             502,
             "The site cannot be trusted",
-            problem.sentence(),
+            failure.problem.sentence(),
             "Somebody may be listening in, so the page is not opened. The site's owner can mend this.",
             "tls_certificate_error",
+        ),
+        UpstreamError::Tls(failure) => (
+            502,
+            "The site cannot be opened securely",
+            failure.problem.sentence(),
+            ORIGIN,
+            "tls_protocol_error",
         ),
         UpstreamError::Closed => (
             502,
@@ -452,7 +466,7 @@ fn upstream_words(error: &UpstreamError) -> Words {
             ORIGIN,
             "connection_terminated",
         ),
-        UpstreamError::Malformed => (
+        UpstreamError::Malformed(_) => (
             502,
             "The site answered nonsense",
             "Its answer does not follow the rules of the web.",
@@ -473,7 +487,7 @@ fn upstream_words(error: &UpstreamError) -> Words {
     let outcome = match error {
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Outcome::TimedOut,
         UpstreamError::Client(ClientFailure::Broken) => Outcome::ClientClosed,
-        UpstreamError::Client(ClientFailure::Malformed) => Outcome::Malformed,
+        UpstreamError::Client(ClientFailure::Malformed(_)) => Outcome::Malformed,
         UpstreamError::Client(ClientFailure::Stalled) => Outcome::TimedOut,
         _ => Outcome::UpstreamFailed,
     };

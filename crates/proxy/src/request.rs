@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
@@ -20,7 +22,9 @@ use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg, Tunnel};
 use crate::framing::Violation;
-use crate::headers::{add_via, came_from_here, codings, join_cookies, media_type, remove_hop_by_hop};
+use crate::headers::{
+    self, Hops, add_via, came_from_here, codings, join_cookies, join_lengths, media_type, remove_hop_by_hop,
+};
 use crate::identify::{self, identify};
 use crate::local::{self, INTERNAL_HOST, MAX_FORM, Own};
 use crate::pages::{self, Onward, Refusal};
@@ -28,7 +32,7 @@ use crate::response;
 use crate::scan::{Context, Watch, stops};
 use crate::tunnel;
 use crate::upload::{ClientFailure, Upload, UploadProgress};
-use crate::upstream::UpstreamError;
+use crate::upstream::{Overlooked, Source, UpstreamError, Way};
 
 /// How long a request waits for room in the journal before it is turned away.
 const JOURNAL_PATIENCE: Duration = Duration::from_secs(10);
@@ -45,6 +49,8 @@ pub(crate) struct Exchange {
     html: bool,
     /// Whether nothing behind this request is checked on the wire: unless it becomes a tunnel, it is the last.
     opaque: bool,
+    /// Whether this asks about a whole server: what goes on is an asterisk.
+    server_wide: bool,
 }
 
 /// An exchange whose target and user are known.
@@ -58,9 +64,10 @@ pub(crate) struct Known {
 /// Answers one request. Whatever happens in here, there is one event.
 pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Response<Body> {
     let rules = conn.shared.parts.rules.load_full();
-    let turn = conn.next_turn();
+    let turn = conn.next_turn(&request);
+    let taken_up = conn.ends.place.is_taken_up();
     let address = conn.ends.peer.ip();
-    let begin = EventGuard::begin(&conn.shared.journal, address, Arc::clone(rules.policy.hash()));
+    let begin = EventGuard::begin(&conn.ends.place.journal, address, Arc::clone(rules.policy.hash()));
     let Ok(Ok(mut event)) = tokio::time::timeout(JOURNAL_PATIENCE, begin).await else {
         let mut response = pages::unrecordable(&conn.shared.pages, &rules.policy.wording(None), address);
         response.body_mut().carry_answered(Arc::clone(&conn.framing));
@@ -70,9 +77,11 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Respo
         identify::note(&mut event, &tunnel.who);
     }
     let html = shows_pages(request.headers());
-    let exchange = Exchange { conn, rules, event, upload: None, html, opaque: turn.opaque };
+    let (opaque, server_wide) = (turn.opaque, turn.server_wide);
+    let exchange = Exchange { conn, rules, event, upload: None, html, opaque, server_wide };
     match turn.violation {
         Some(violation) => exchange.refuse(Refusal::Malformed(violation)),
+        None if taken_up => exchange.refuse(Refusal::TooMany),
         None => exchange.serve(request).await,
     }
 }
@@ -80,18 +89,19 @@ pub(crate) async fn handle(conn: Arc<Conn>, request: Request<Incoming>) -> Respo
 impl Exchange {
     async fn serve(mut self, mut request: Request<Incoming>) -> Response<Body> {
         let is_connect = request.method() == Method::CONNECT;
-        self.event.method = Cow::Owned(request.method().as_str().to_owned());
+        self.event.method = method_name(request.method());
         self.event.protocol = protocol(request.version());
         self.event.purpose = purpose(request.headers());
         match self.understand(&mut request).await {
             Ok(None) => self.answer_own(&request),
             Ok(Some((who, target))) => {
                 let known = self.known(who, request.method().clone(), target);
+                // What is rare is boxed, here and below: its room would be part of every exchange's, which is
+                // moved as a whole and kept for as long as the connection lives.
                 if is_connect {
-                    connect::answer(known, request).await
+                    Box::pin(connect::answer(known, request)).await
                 } else {
-                    // Boxed, or every connection would keep room for all that a request may need.
-                    Box::pin(known.serve(request)).await
+                    known.serve(request).await
                 }
             }
             Err(refusal) => self.refuse(refusal),
@@ -114,6 +124,7 @@ impl Exchange {
         if !belongs {
             return Err(Refusal::Misdirected);
         }
+        check(request, &target).map_err(Refusal::Malformed)?;
         let who = identify(&self.conn, &self.rules, request.headers_mut(), &mut self.event).await?;
         if came_from_here(request.headers()) {
             return Err(Refusal::Loop);
@@ -170,7 +181,8 @@ impl Exchange {
             Some(Ok(length)) => Length::Exactly(length),
             _ => Length::Open,
         };
-        response.body_mut().carry(self.event, length, self.upload, Arc::clone(&self.conn.framing));
+        let patience = seconds(self.conn.shared.config.stall_timeout_secs);
+        response.body_mut().carry(self.event, length, self.upload, Arc::clone(&self.conn.framing), patience);
         response
     }
 }
@@ -187,10 +199,10 @@ impl Known {
 
     async fn serve(mut self, request: Request<Incoming>) -> Response<Body> {
         if self.context.target.host().as_name() == Some(INTERNAL_HOST) {
-            return self.answer_internal(request).await;
+            return Box::pin(self.answer_internal(request)).await;
         }
         if self.exchange.opaque {
-            return self.upgrade(request).await;
+            return Box::pin(self.upgrade(request)).await;
         }
         match self.forward(request).await {
             Ok(response) => self.exchange.deliver(response),
@@ -256,23 +268,33 @@ impl Known {
     }
 
     async fn forward(&mut self, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         let findings = self.pass(media_type(&parts.headers))?;
+        match Hops::of(&parts.method, &parts.headers).map_err(Refusal::Malformed)? {
+            Hops::Any => {}
+            Hops::Left(hops) => drop(parts.headers.insert(MAX_FORWARDS, hops.into())),
+            Hops::None => return Ok(local::last_hop(&parts)),
+        }
         let scanned = self.settings().scan;
         let mut onward = Request::new(());
         *onward.method_mut() = parts.method;
-        *onward.uri_mut() = parts.uri;
+        *onward.uri_mut() = if self.exchange.server_wide { Uri::from_static("*") } else { parts.uri };
         *onward.headers_mut() = parts.headers;
+        if parts.version == Version::HTTP_10 {
+            onward.headers_mut().remove(EXPECT); // RFC 9110, section 10.1.1: it means nothing there
+        }
         let (upload, progress) = self.upload(&mut onward, body, &findings).await?;
         self.exchange.upload = Some(Arc::clone(&progress));
         prepare(onward.headers_mut(), parts.version, scanned);
         let shared = Arc::clone(&self.exchange.conn.shared);
+        let context = Arc::clone(&self.context);
         let answer = {
             let own = &self.exchange.conn.own_origins;
-            shared.upstream.send(&self.context.target, onward.map(|()| upload), &progress, own).await
+            shared.upstream.send(way(&context), onward.map(|()| upload), &progress, own).await
         };
         match answer {
             Ok(answer) => {
+                note_overlooked(&answer, &mut self.exchange.event);
                 progress.take_notes().record(&mut self.exchange.event);
                 response::relay(self, answer, &findings).await
             }
@@ -289,13 +311,15 @@ impl Known {
     async fn upload(
         &mut self,
         onward: &mut Request<()>,
-        mut body: Incoming,
+        body: Incoming,
         findings: &Arc<[Finding]>,
     ) -> Result<(Upload, Arc<UploadProgress>), Refusal> {
+        let headers = onward.headers_mut();
         if body.is_end_stream() {
+            headers.remove(EXPECT); // nothing to ask for
             return Ok(Upload::empty());
         }
-        let headers = onward.headers_mut();
+        let mut body = Source::from(body);
         let coding = codings(headers);
         let watch = if self.settings().scan {
             Watch::begin(&self.context, self.body_kind, media_type(headers), coding.as_deref(), findings)
@@ -352,21 +376,26 @@ impl Known {
         *onward.uri_mut() = parts.uri;
         *onward.headers_mut() = parts.headers;
         prepare(onward.headers_mut(), parts.version, false);
-        ask_for_upgrade(onward.headers_mut(), protocol);
+        onward.headers_mut().remove(EXPECT);
+        ask_for_upgrade(onward.headers_mut(), protocol.clone());
         let shared = Arc::clone(&self.exchange.conn.shared);
-        let mut answer = match shared.upstream.open_upgrade(&self.context.target, onward, &progress).await {
+        let context = Arc::clone(&self.context);
+        let mut answer = match shared.upstream.open_upgrade(way(&context), onward, &progress).await {
             Ok(answer) => answer,
             Err(error) => return self.refuse(Refusal::Upstream(error)),
         };
+        note_overlooked(&answer, &mut self.exchange.event);
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let relayed = response::relay(&mut self, answer, &findings).await;
+            let relayed = response::relay(&mut self, answer.map(Source::from), &findings).await;
             return match relayed {
                 Ok(response) => self.exchange.deliver(response),
                 Err(refusal) => self.refuse(refusal),
             };
         }
+        if !is_same_protocol(protocol.as_ref(), answer.headers().get(UPGRADE)) {
+            return self.refuse(Refusal::Upstream(UpstreamError::Malformed(OTHER_PROTOCOL)));
+        }
         let origin = hyper::upgrade::on(&mut answer);
-        let protocol = answer.headers().get(UPGRADE).cloned();
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         *response.headers_mut() = std::mem::take(answer.headers_mut());
@@ -411,13 +440,59 @@ impl Known {
     }
 }
 
+const OTHER_PROTOCOL: &str = "a switch to another protocol than the client asked for";
+
+/// RFC 9110, section 7.8: a server switches to a protocol that it was asked for, or not at all.
+fn is_same_protocol(asked: Option<&HeaderValue>, chosen: Option<&HeaderValue>) -> bool {
+    let (Some(asked), Some(chosen)) = (asked, chosen) else { return false };
+    asked.as_bytes().eq_ignore_ascii_case(chosen.as_bytes())
+}
+
+/// What the wire cannot tell of a request, or HTTP/2 does not: whether its parts agree.
+fn check(request: &Request<Incoming>, target: &Target) -> Result<(), Violation> {
+    let headers = request.headers();
+    headers::expects_continue(headers)?;
+    if request.method() == Method::TRACE && !request.body().is_end_stream() {
+        return Err(Violation { status: 400, reason: "TRACE has no body" });
+    }
+    if request.version() != Version::HTTP_2 {
+        return Ok(());
+    }
+    headers::check_http2(headers)?;
+    let mut hosts = headers.get_all(HOST).iter();
+    let agrees = |host: &HeaderValue| {
+        let host = host.to_str().ok().and_then(|host| Target::new(target.scheme(), host, "/").ok());
+        host.is_some_and(|host| host.authority() == target.authority())
+    };
+    match (hosts.next(), hosts.next()) {
+        (None, _) => Ok(()),
+        (Some(host), None) if agrees(host) => Ok(()), // RFC 9113, section 8.3.1
+        _ => Err(Violation { status: 400, reason: "the Host is not the :authority" }),
+    }
+}
+
+/// The way to the origin, under the exception that policy makes for it.
+fn way(context: &Context) -> Way<'_> {
+    Way { target: &context.target, exception: context.certificate_exception() }
+}
+
+/// Notes what was overlooked of the origin's certificate.
+fn note_overlooked<B>(answer: &Response<B>, event: &mut EventGuard) {
+    if let Some(overlooked) = answer.extensions().get::<Overlooked>() {
+        overlooked.note(event);
+    }
+}
+
 const BROKEN_BODY: Violation =
     Violation { status: 400, reason: "the request's body is malformed or broke off" };
 
 /// The request's canonical target; nothing where the proxy itself is asked.
 fn target(conn: &Conn, request: &Request<Incoming>) -> Result<Option<Target>, Refusal> {
     let uri = request.uri();
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
+        "*" if request.method() == Method::OPTIONS && matches!(conn.leg, Leg::Inside(_)) => "/",
+        path => path,
+    };
     match &conn.leg {
         Leg::Open if request.method() == Method::CONNECT => {
             // Authority-form only (RFC 9110, section 9.3.6): a whole URL after CONNECT is somebody's confusion.
@@ -511,6 +586,7 @@ fn own<'a>(conn: &Conn, request: &'a Request<Incoming>) -> Own<'a> {
 fn prepare(headers: &mut HeaderMap, received: Version, scanned: bool) {
     remove_hop_by_hop(headers);
     join_cookies(headers);
+    join_lengths(headers);
     add_via(headers, received);
     if !scanned {
         return;
@@ -531,6 +607,14 @@ fn ask_for_upgrade(headers: &mut HeaderMap, protocol: Option<HeaderValue>) {
 /// A field's value where it is there and is text.
 pub(crate) fn text_of(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A method's name, without a copy for those that everybody uses.
+fn method_name(method: &Method) -> Cow<'static, str> {
+    const COMMON: [&str; 7] = ["GET", "POST", "CONNECT", "HEAD", "OPTIONS", "PUT", "DELETE"];
+    let name = method.as_str();
+    let common = COMMON.into_iter().find(|common| *common == name);
+    common.map_or_else(|| Cow::Owned(name.to_owned()), Cow::Borrowed)
 }
 
 fn protocol(version: Version) -> &'static str {

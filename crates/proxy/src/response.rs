@@ -3,36 +3,37 @@
 
 use std::sync::Arc;
 
-use http::header::{ALT_SVC, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{ALT_SVC, CONTENT_LENGTH};
 use http::{Response, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use wardgate_core::{Finding, TextKind};
 
 use crate::body::{Body, BodyError, Held, Relay, hold};
-use crate::headers::{add_via, codings, media_type, remove_hop_by_hop};
+use crate::framing::Violation;
+use crate::headers::{add_via, codings, join_lengths, media_type, remove_hop_by_hop};
 use crate::pages::Refusal;
 use crate::request::Known;
 use crate::scan::Watch;
-use crate::upstream::UpstreamError;
+use crate::upstream::{Source, UpstreamError};
 
 /// Turns an origin's answer into the client's, or into a refusal where its first text says so.
 pub(crate) async fn relay(
     known: &mut Known,
-    answer: Response<Incoming>,
+    answer: Response<Source>,
     findings: &Arc<[Finding]>,
 ) -> Result<Response<Body>, Refusal> {
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Refusal::Upstream(UpstreamError::Malformed)); // nobody asked for it
+        return Err(Refusal::Upstream(UpstreamError::Malformed(UNASKED_SWITCH)));
     }
     let (mut head, mut body) = answer.into_parts();
-    if head.headers.contains_key(TRANSFER_ENCODING) {
-        head.headers.remove(CONTENT_LENGTH); // RFC 9112, section 6.3: chunked counts, and the length goes no further
+    if head.status == StatusCode::NO_CONTENT {
+        head.headers.remove(CONTENT_LENGTH); // RFC 9110, section 8.6; many servers say 0
     }
+    join_lengths(&mut head.headers);
     remove_hop_by_hop(&mut head.headers);
     add_via(&mut head.headers, head.version);
     head.headers.remove(ALT_SVC); // it would lead the browser to QUIC, past this proxy
     head.version = Version::HTTP_11;
-    let flight = head.extensions.remove();
     let media_type = media_type(&head.headers);
     known.exchange.event.mime = media_type.map(essence);
     let live = wardgate_text::is_live(media_type);
@@ -45,10 +46,7 @@ pub(crate) async fn relay(
         None
     };
     let Some(mut watch) = watch else {
-        return Ok(Response::from_parts(
-            head,
-            Body::relay(Relay::new(Held::default(), body, None, idle).aboard(flight)),
-        ));
+        return Ok(Response::from_parts(head, Body::relay(Relay::new(Held::default(), body, None, idle))));
     };
     let limit = if live { 0 } else { known.hold_limit() };
     let held = if limit == 0 && watch.fault().is_none() {
@@ -64,15 +62,22 @@ pub(crate) async fn relay(
             return Err(refusal);
         }
     }
-    Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle).aboard(flight))))
+    Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle))))
 }
+
+/// Over HTTP/1.1 the framing check has seen it first.
+const UNASKED_SWITCH: &str = "a switch of protocols that nobody asked for";
 
 /// An answer that broke off before any of it was passed on can still be replaced by a page.
 fn refusal(error: &BodyError) -> Refusal {
-    match error {
-        BodyError::Stalled => Refusal::Upstream(UpstreamError::ResponseTimeout),
-        _ => Refusal::Upstream(UpstreamError::Closed),
-    }
+    Refusal::Upstream(match error {
+        BodyError::Stalled => UpstreamError::ResponseTimeout,
+        BodyError::Broken(error) => match Violation::behind(error) {
+            Some(violation) => UpstreamError::Malformed(violation.reason),
+            None => UpstreamError::Closed,
+        },
+        _ => UpstreamError::Closed,
+    })
 }
 
 /// Style sheets and scripts hold words that nobody reads.

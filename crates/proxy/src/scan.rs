@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use wardgate_core::{
-    Decision, Fault, Finding, Membership, Phase, Purpose, Question, Report, RequestHead, Ruleset, Scan,
-    Target, TextKind, Verdict, Who,
+    CertificateException, Decision, Fault, Finding, Membership, Phase, Purpose, Question, Report,
+    RequestHead, Ruleset, Scan, Target, TextKind, Verdict, Who,
 };
 use wardgate_text::{Extractor, Limits, TextError};
 
@@ -59,14 +59,19 @@ impl Context {
         let head = RequestHead { method: self.method.as_str(), target, content_type };
         self.rules.pipeline.request(&head).map_err(|failure| Fault::Stage(failure.stage))
     }
+
+    /// What policy overlooks of the origin's certificate.
+    pub(crate) fn certificate_exception(&self) -> Option<&Arc<CertificateException>> {
+        self.rules.policy.certificate_exception(self.target.host(), SystemTime::now())
+    }
 }
 
 /// One body on its way past the stages.
 pub(crate) struct Watch {
     context: Arc<Context>,
     kind: TextKind,
-    /// Nothing once looking has failed.
-    reader: Option<Reader>,
+    /// Nothing once looking has failed. In a box, because most exchanges have none.
+    reader: Option<Box<Reader>>,
     /// What the request's head led to.
     before: Arc<[Finding]>,
     found: Vec<Finding>,
@@ -103,7 +108,7 @@ impl Watch {
             Ok(None) => return None,
             Ok(Some(extractor)) => match context.rules.pipeline.scan(kind) {
                 Ok(scan) if scan.is_idle() => return None,
-                Ok(scan) => watch.reader = Some(Reader { extractor, scan, text: String::new() }),
+                Ok(scan) => watch.reader = Some(Box::new(Reader { extractor, scan, text: String::new() })),
                 Err(failure) => watch.fault = Some(Fault::Stage(failure.stage)),
             },
             Err(error) => watch.fault = Some(fault(&error)),

@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use metrics::Counter;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wardgate_core::{Authenticate, BoxFuture, Event, Journal, Outcome, Ruleset, Unrecordable};
-use wardgate_tls::{Minter, OwnCertificate};
+use wardgate_core::{Authenticate, BoxFuture, Event, Journal, Outcome, Ruleset, Unrecordable, Verdict};
+use wardgate_tls::{Minter, OriginTls, OwnCertificate};
 
 use crate::config::{ProxyConfig, seconds};
 use crate::framing::Limits;
@@ -29,6 +30,8 @@ pub struct Parts {
     pub authenticate: Arc<dyn Authenticate>,
     /// Mints certificates for intercepted hosts.
     pub minter: Arc<Minter>,
+    /// Verifies origins.
+    pub origin_tls: Arc<OriginTls>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
 }
@@ -62,8 +65,22 @@ pub(crate) struct TlsEntrance {
 /// Passes events on, and says of those that end with Wardgate that this is why: what is dropped then looks like a
 /// client that went away.
 pub(crate) struct Recorder {
-    pub(crate) journal: Arc<dyn Journal>,
-    pub(crate) ending: CancellationToken,
+    journal: Arc<dyn Journal>,
+    ending: CancellationToken,
+    /// By verdict and outcome: looked up once, not with every exchange.
+    exchanges: [[Counter; Outcome::ALL.len()]; Verdict::ALL.len()],
+}
+
+impl Recorder {
+    pub(crate) fn new(journal: Arc<dyn Journal>, ending: CancellationToken) -> Self {
+        let exchanges = Verdict::ALL.map(|verdict| {
+            Outcome::ALL.map(|outcome| {
+                let (decision, outcome) = (verdict.as_str(), outcome.as_str());
+                metrics::counter!("wardgate_exchanges_total", "decision" => decision, "outcome" => outcome)
+            })
+        });
+        Self { journal, ending, exchanges }
+    }
 }
 
 impl Journal for Recorder {
@@ -75,9 +92,7 @@ impl Journal for Recorder {
         if event.outcome == Outcome::ClientClosed && event.detail.is_none() && self.ending.is_cancelled() {
             event.ended(Outcome::ShutDown, None);
         }
-        let (decision, outcome) = (event.verdict.as_str(), event.outcome.as_str());
-        metrics::counter!("wardgate_exchanges_total", "decision" => decision, "outcome" => outcome)
-            .increment(1);
+        self.exchanges[event.verdict as usize][event.outcome as usize].increment(1);
         self.journal.record(event);
     }
 }

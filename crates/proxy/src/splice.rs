@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 /// Pipes open at a time; each takes two descriptors. Beyond them bytes are copied, which is dearer and never wrong.
-pub(crate) const MAX_PIPES: usize = 256;
+pub const MAX_PIPES: usize = 256;
 /// Pipes that a thread keeps for the next that has something to move.
 const MAX_SPARE: usize = 16;
 /// How much a pipe holds. The kernel grants an unprivileged user a mebibyte a pipe, and 64 MiB of pipes in all.

@@ -2,7 +2,7 @@
 //! it, and watched, so that somebody who waits can tell slow from stuck.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,26 +12,29 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::Notify;
 
 use crate::body::{BodyError, Notes, Passed, Relay};
+use crate::framing::Violation;
 
 /// How a request's body failed on the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientFailure {
     /// It stopped coming.
     Stalled,
-    /// It is malformed: not the chunks that its head announced.
-    Malformed,
+    /// It is malformed: not the chunks or the length that its head announced.
+    Malformed(&'static str),
     /// The client went away.
     Broken,
 }
 
 impl ClientFailure {
-    /// Reads the failure out of a body's error; the framing check left its kind there.
+    /// Reads the failure out of a body's error; the framing check left its reason there.
     pub(crate) fn of(error: &BodyError) -> Self {
         let BodyError::Broken(error) = error else { return Self::Stalled };
+        if let Some(violation) = Violation::behind(error) {
+            return Self::Malformed(violation.reason);
+        }
         let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(cause) = source {
             match cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
-                Some(std::io::ErrorKind::InvalidData) => return Self::Malformed,
                 Some(std::io::ErrorKind::TimedOut) => return Self::Stalled,
                 _ => source = cause.source(),
             }
@@ -46,6 +49,8 @@ pub(crate) struct UploadProgress {
     bytes: AtomicU64,
     /// Changes with every frame, so that somebody who waits can tell slow from stuck.
     moves: AtomicU64,
+    /// The whole body was handed on.
+    ended: AtomicBool,
     /// How the body failed on the client's side, if it did.
     failure: Mutex<Option<ClientFailure>>,
     notes: Mutex<Notes>,
@@ -116,6 +121,11 @@ impl UploadProgress {
         self.moves.load(Ordering::Relaxed)
     }
 
+    /// Whether the whole body was handed on.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// How the body failed on the client's side, if it did.
     pub(crate) fn client_failure(&self) -> Option<ClientFailure> {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,7 +167,7 @@ const CONTINUE_PATIENCE: Duration = Duration::from_secs(1);
 impl Upload {
     /// No body.
     pub(crate) fn empty() -> (Self, Arc<UploadProgress>) {
-        let progress = Arc::new(UploadProgress::default());
+        let progress = Arc::new(UploadProgress { ended: AtomicBool::new(true), ..UploadProgress::default() });
         (Self { relay: None, progress: Arc::clone(&progress), gate: None }, progress)
     }
 
@@ -224,8 +234,14 @@ impl HttpBody for Upload {
                     Some(ClientFailure::of(&error));
                 return Poll::Ready(Some(Err(error)));
             }
-            None => return Poll::Ready(None),
+            None => {
+                progress.ended.store(true, Ordering::Relaxed);
+                return Poll::Ready(None);
+            }
         };
+        if relay.is_end_stream() {
+            progress.ended.store(true, Ordering::Relaxed);
+        }
         progress.moves.fetch_add(1, Ordering::Relaxed);
         let length = frame.data_ref().map_or(0, Bytes::len);
         progress.bytes.fetch_add(length as u64, Ordering::Relaxed);

@@ -26,6 +26,12 @@ pub(crate) enum Hosts {
 }
 
 impl Hosts {
+    /// A label that all of these hosts have: the longest, which few others have.
+    pub(crate) fn label(&self) -> &'static str {
+        let (Self::Within(name) | Self::Exactly(name) | Self::Brand(name)) = self;
+        name.split('.').max_by_key(|label| label.len()).unwrap_or(name)
+    }
+
     pub(crate) fn contain(&self, host: &str) -> bool {
         match self {
             Self::Within(domain) => {

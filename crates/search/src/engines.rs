@@ -1,6 +1,8 @@
 //! The search engines and the sites with a search box, and where each of them keeps the words.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use crate::address::{Address, Hosts, Path, parameter, path_words};
 use Hosts::{Brand, Exactly, Within};
@@ -49,9 +51,19 @@ impl Engine {
     }
 }
 
-/// The engine that this address belongs to.
+/// The engine that this address belongs to: the first of the table.
 pub(crate) fn engine(address: &Address<'_>) -> Option<&'static Engine> {
-    ENGINES.iter().find(|engine| engine.hosts.contain(address.host))
+    /// The places of engines in the table, by a label that each of their hosts has.
+    static BY_LABEL: LazyLock<HashMap<&str, Vec<usize>>> = LazyLock::new(|| {
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (place, engine) in ENGINES.iter().enumerate() {
+            places.entry(engine.hosts.label()).or_default().push(place);
+        }
+        places
+    });
+    let candidates = address.host.split('.').filter_map(|label| BY_LABEL.get(label)).flatten();
+    let place = candidates.filter(|place| ENGINES[**place].hosts.contain(address.host)).min()?;
+    Some(&ENGINES[*place])
 }
 
 /// The service and the words of a search, where the address holds one.

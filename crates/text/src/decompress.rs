@@ -188,12 +188,15 @@ fn is_zlib_header(first: u8) -> bool {
 
 fn inflate(state: &mut Decompress, input: &[u8], output: &mut [u8]) -> Result<(Step, bool), TextError> {
     let (read, written) = (state.total_in(), state.total_out());
-    let status = state
-        .decompress(input, output, FlushDecompress::None)
-        .map_err(|_| TextError::Undecodable { reason: "the gzip or deflate data is broken" })?;
+    let result = state.decompress(input, output, FlushDecompress::None);
     let step =
         Step { read: (state.total_in() - read) as usize, written: (state.total_out() - written) as usize };
-    Ok((step, status == Status::StreamEnd))
+    match result {
+        Ok(status) => Ok((step, status == Status::StreamEnd)),
+        // What came out before the data broke counts; the next step finds it broken with nothing to show.
+        Err(_) if step.written > 0 => Ok((step, false)),
+        Err(_) => Err(TextError::Undecodable { reason: "the gzip or deflate data is broken" }),
+    }
 }
 
 /// Gzip, member by member. A member after the first is read where it is sound; whatever else follows the first one

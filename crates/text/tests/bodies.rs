@@ -89,6 +89,9 @@ fn chunk_borders_mean_nothing() {
     let page = PAGE.as_bytes();
     let utf16 = PAGE.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let members = [gzip(&page[..100]), gzip(&page[100..])].concat();
+    let mut broken_member = members.clone();
+    let checksum = broken_member.len() - 8;
+    broken_member[checksum] ^= 1;
     let with_garbage = [gzip(page), b"\0\0garbage".to_vec()].concat();
     let stacked = zstd(&brotli(&gzip(page)));
     let html = Some("text/html");
@@ -100,6 +103,7 @@ fn chunk_borders_mean_nothing() {
         ("UTF-16", Some("text/html; charset=utf-16le"), None, utf16, PAGE_TEXT),
         ("gzip", html, Some("gzip"), gzip(page), PAGE_TEXT),
         ("gzip of two members", html, Some("x-gzip"), members, PAGE_TEXT),
+        ("gzip whose second member is broken at its end", html, Some("gzip"), broken_member, PAGE_TEXT),
         ("gzip and garbage", html, Some("gzip"), with_garbage, PAGE_TEXT),
         ("zlib", html, Some("deflate"), zlib(page), PAGE_TEXT),
         ("raw deflate", html, Some("deflate"), raw_deflate(page), PAGE_TEXT),

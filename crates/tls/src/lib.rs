@@ -11,10 +11,16 @@ use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
 
-pub use authority::{Authority, AuthorityError, CERTIFICATE_FILE, KEY_FILE};
+pub use authority::{
+    Authorities, Authority, AuthorityCertificate, AuthorityError, AuthoritySettings, CERTIFICATE_FILE,
+    Constraints, KEY_FILE, NoSubtree, Subtree, mobileconfig,
+};
 pub use hello::{Hello, MAX_HELLO, Peek, Peeker, peek};
 pub use mint::{MintError, Minter};
-pub use origin::{OriginTls, Problem, RootsError, problem};
+pub use origin::{
+    Handshake, Offer, OriginSettings, OriginTls, RevocationSource, RootsError, SourceError, SourceKind,
+    TlsFailure, revocation_sources,
+};
 pub use own::{OwnCertificate, OwnCertificateError};
 
 /// The cryptography used everywhere: aws-lc-rs with the post-quantum hybrid X25519MLKEM768 offered first.

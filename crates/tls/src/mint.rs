@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use rcgen::{
     CertificateParams, DistinguishedName, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
@@ -10,16 +11,15 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
-use rustls::server::{NoServerSessionStorage, ProducesTickets};
+use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
-use crate::authority::{Authority, random_serial};
+use crate::authority::{Authorities, Authority, BACK_DATED, random_serial};
 
 /// Browsers accept at most 398 days; a leaf need only outlive its place in the cache.
 const VALID_FOR: Duration = Duration::days(90);
-/// Clocks of devices are slow at times.
-const BACK_DATED: Duration = Duration::hours(1);
 /// A leaf is minted anew after this, long before it ends.
 const RENEWED_AFTER: Duration = Duration::days(1);
 
@@ -32,16 +32,21 @@ pub enum MintError {
     /// TLS could not be configured with it.
     #[error("cannot configure TLS: {0}")]
     Tls(#[from] rustls::Error),
+    /// Devices would not believe it.
+    #[error("the authority's name constraints do not allow a certificate for this host")]
+    Constrained,
 }
 
 /// Mints leaves as a public CA would make them: the name as SAN only, at most 398 days, back-dated an hour, a random
 /// serial, key identifiers, server authentication only. The leaves of a process share one P-256 key, which makes
 /// minting four times cheaper and gives nobody more than the process holds already.
 pub struct Minter {
-    authority: Arc<Authority>,
+    authorities: ArcSwap<Authorities>,
     leaf_key: KeyPair,
-    provider: Arc<CryptoProvider>,
-    ticketer: Arc<dyn ProducesTickets>,
+    /// The same key, ready to sign handshakes.
+    signing_key: Arc<dyn SigningKey>,
+    /// What all hosts have in common: everything but the certificate.
+    template: ServerConfig,
     cache: Cache<Box<str>, Minted>,
 }
 
@@ -49,41 +54,59 @@ pub struct Minter {
 struct Minted {
     config: Arc<ServerConfig>,
     at: OffsetDateTime,
+    /// Who signed it.
+    by: Arc<Authority>,
 }
 
 impl Minter {
     /// A minter that remembers at most `capacity` hosts.
-    pub fn new(authority: Arc<Authority>, capacity: usize) -> Result<Self, MintError> {
+    pub fn new(authorities: Authorities, capacity: usize) -> Result<Self, MintError> {
+        let leaf_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let provider = crate::provider();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(leaf_key.serialize_der()));
+        let signing_key = provider.key_provider.load_private_key(key)?;
         Ok(Self {
-            authority,
-            leaf_key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?,
-            provider: crate::provider(),
-            ticketer: rustls::crypto::aws_lc_rs::Ticketer::new()?,
+            authorities: ArcSwap::from_pointee(authorities),
+            leaf_key,
+            signing_key,
+            template: template(provider)?,
             cache: Cache::new(capacity),
         })
     }
 
-    /// The CA that signs.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    /// The CA that signs, and those beside it.
+    pub fn authorities(&self) -> Arc<Authorities> {
+        self.authorities.load_full()
+    }
+
+    /// Signs with others from now on. Connections under way keep what they were shown.
+    pub fn renew(&self, authorities: Authorities) {
+        self.authorities.store(Arc::new(authorities));
     }
 
     /// A TLS server configuration that presents a leaf for `host` (a name or an address, canonical): TLS 1.2 and
     /// 1.3, HTTP/2 and HTTP/1.1, resumption by ticket.
     pub fn server_config(&self, host: &str) -> Result<Arc<ServerConfig>, MintError> {
         let now = OffsetDateTime::now_utc();
-        if let Some(minted) = self.cache.get(host).filter(|minted| now - minted.at < RENEWED_AFTER) {
+        let authorities = self.authorities.load();
+        let by = &authorities.signing;
+        let fresh = |minted: &Minted| now - minted.at < RENEWED_AFTER && Arc::ptr_eq(&minted.by, by);
+        if let Some(minted) = self.cache.get(host).filter(fresh) {
             return Ok(minted.config);
         }
-        let config = Arc::new(self.mint(host, now)?);
-        self.cache.insert(host.into(), Minted { config: Arc::clone(&config), at: now });
+        let config = Arc::new(self.mint(host, now, by)?);
+        self.cache.insert(host.into(), Minted { config: Arc::clone(&config), at: now, by: Arc::clone(by) });
         Ok(config)
     }
 
-    fn mint(&self, host: &str, now: OffsetDateTime) -> Result<ServerConfig, MintError> {
+    fn mint(&self, host: &str, now: OffsetDateTime, by: &Authority) -> Result<ServerConfig, MintError> {
+        if !by.certificate.constraints.allow(host) {
+            return Err(MintError::Constrained);
+        }
         let mut parameters = CertificateParams::default();
-        parameters.not_before = now - BACK_DATED;
-        parameters.not_after = now + VALID_FOR;
+        // Never beyond the authority's own time: no client would believe that part of it.
+        parameters.not_before = (now - BACK_DATED).max(by.certificate.not_before);
+        parameters.not_after = (now + VALID_FOR).min(by.certificate.not_after);
         parameters.serial_number = Some(random_serial());
         parameters.distinguished_name = DistinguishedName::new();
         parameters.subject_alt_names = vec![match host.parse::<IpAddr>() {
@@ -94,28 +117,38 @@ impl Minter {
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         parameters.use_authority_key_identifier_extension = true;
-        let leaf = parameters.signed_by(&self.leaf_key, &self.authority.issuer)?;
+        let leaf = parameters.signed_by(&self.leaf_key, &by.issuer)?;
 
-        let chain = vec![leaf.der().clone(), self.authority.certificate.clone()];
-        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf_key.serialize_der()));
-        Ok(self.config(chain, key)?)
+        let chain = vec![leaf.der().clone(), by.certificate.der.clone()];
+        Ok(self.presenting(CertifiedKey::new(chain, Arc::clone(&self.signing_key))))
     }
 
-    /// A TLS server configuration that presents this certificate.
+    /// A TLS server configuration that presents another certificate than a minted one.
     pub(crate) fn config(
         &self,
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
     ) -> Result<ServerConfig, rustls::Error> {
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Arc::clone(&self.ticketer);
-        Ok(config)
+        Ok(self.presenting(CertifiedKey::from_der(chain, key, self.template.crypto_provider())?))
     }
+
+    fn presenting(&self, certified: CertifiedKey) -> ServerConfig {
+        let mut config = self.template.clone();
+        config.cert_resolver = Arc::new(SingleCertAndKey::from(certified));
+        config
+    }
+}
+
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, resumption by ticket; no certificate.
+fn template(provider: Arc<CryptoProvider>) -> Result<ServerConfig, MintError> {
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+    Ok(config)
 }
 
 #[cfg(test)]
@@ -124,12 +157,18 @@ mod tests {
     use rustls::pki_types::ServerName;
     use rustls::server::ParsedCertificate;
 
+    use crate::authority::{AuthoritySettings, Constraints};
+
     use super::*;
 
     fn minter(capacity: usize) -> (tempfile::TempDir, Minter) {
         let dir = tempfile::tempdir().unwrap();
-        let authority = Arc::new(Authority::open_or_create(dir.path()).unwrap());
-        (dir, Minter::new(authority, capacity).unwrap())
+        let minter = Minter::new(Authorities::open_or_create(&settings(&dir)).unwrap(), capacity).unwrap();
+        (dir, minter)
+    }
+
+    fn settings(dir: &tempfile::TempDir) -> AuthoritySettings {
+        AuthoritySettings { dir: dir.path().to_owned(), ..AuthoritySettings::default() }
     }
 
     #[test]
@@ -151,6 +190,27 @@ mod tests {
     }
 
     #[test]
+    fn a_renewed_authority_signs_anew() {
+        let (dir, minter) = minter(10);
+        let before = minter.server_config("example.com").unwrap();
+        minter.renew(Authorities::open_or_create(&settings(&dir)).unwrap());
+        let after = minter.server_config("example.com").unwrap();
+        assert!(!Arc::ptr_eq(&before, &after));
+        assert!(Arc::ptr_eq(&after, &minter.server_config("example.com").unwrap()));
+    }
+
+    #[test]
+    fn hosts_outside_the_constraints_are_not_minted() {
+        let dir = tempfile::tempdir().unwrap();
+        let constraints =
+            Constraints { permitted: vec!["school.example".parse().unwrap()], ..Constraints::default() };
+        let settings = AuthoritySettings { constraints, ..settings(&dir) };
+        let minter = Minter::new(Authorities::open_or_create(&settings).unwrap(), 4).unwrap();
+        assert!(minter.server_config("www.school.example").is_ok());
+        assert!(matches!(minter.server_config("example.com"), Err(MintError::Constrained)));
+    }
+
+    #[test]
     fn the_cache_is_bounded() {
         let (_dir, minter) = minter(4);
         for n in 0..50 {
@@ -164,7 +224,7 @@ mod tests {
         let (_dir, minter) = minter(4);
         let config = minter.server_config("example.com").unwrap();
         let mut roots = rustls::RootCertStore::empty();
-        roots.add(minter.authority().certificate.clone()).unwrap();
+        roots.add(minter.authorities().signing.certificate.der.clone()).unwrap();
         let client = rustls::ClientConfig::builder_with_provider(crate::provider())
             .with_safe_default_protocol_versions()
             .unwrap()

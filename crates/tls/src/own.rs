@@ -108,7 +108,7 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
-    use crate::Authority;
+    use crate::{Authorities, AuthoritySettings};
 
     struct Files {
         dir: tempfile::TempDir,
@@ -118,8 +118,9 @@ mod tests {
     impl Files {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
-            let authority = Arc::new(Authority::open_or_create(&dir.path().join("ca")).unwrap());
-            let files = Self { dir, minter: Arc::new(Minter::new(authority, 4).unwrap()) };
+            let settings = AuthoritySettings { dir: dir.path().join("ca"), ..AuthoritySettings::default() };
+            let authorities = Authorities::open_or_create(&settings).unwrap();
+            let files = Self { dir, minter: Arc::new(Minter::new(authorities, 4).unwrap()) };
             files.write("cert.pem", "key.pem");
             files
         }

@@ -49,6 +49,12 @@ pub(crate) enum Command {
     /// The certificate authority
     #[command(subcommand)]
     Ca(Ca),
+    /// Tell what is not seen, or let pass knowingly, under the present configuration and policy
+    Limits {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Ask the running proxy whether it is well; exit 0 or 1
     Health,
 }
@@ -150,6 +156,52 @@ pub(crate) struct Digest {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ca {
-    /// Print the CA certificate in PEM
-    Export,
+    /// Show the certificates, their fingerprints and how long they are valid
+    Show {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the certificates that devices install, in PEM
+    Export(Export),
+    /// Print a configuration profile for iPhones, iPads and Macs
+    Mobileconfig,
+    /// Follow the CA by another one: prepare it, and once all devices know it, let it sign
+    Rotate(Rotate),
+    /// Encrypt the CA's key on the disk with the passphrase of [certs] key_passphrase_file
+    EncryptKey,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// This certificate alone
+    #[arg(long, value_name = "WHICH")]
+    pub(crate) only: Option<Which>,
+    /// In DER, one certificate: the one that signs where `--only` names no other
+    #[arg(long)]
+    pub(crate) der: bool,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Which {
+    /// The one that signs
+    Signing,
+    /// The one that will sign next
+    Next,
+    /// The one that signed before
+    Former,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+pub(crate) struct Rotate {
+    /// Let the prepared CA sign; the present one is kept beside it
+    #[arg(long)]
+    pub(crate) activate: bool,
+    /// Take the activation back
+    #[arg(long)]
+    pub(crate) undo: bool,
+    /// Remove the former CA and its key
+    #[arg(long)]
+    pub(crate) finish: bool,
 }

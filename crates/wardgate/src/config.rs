@@ -8,11 +8,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use time::OffsetDateTime;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 use wardgate_alert::AlertConfig;
 use wardgate_core::Position;
 use wardgate_proxy::{ProxyConfig, UpstreamConfig};
+use wardgate_tls::{AuthoritySettings, Constraints, NoSubtree, OriginSettings, Subtree};
 
 use crate::exit::Failure;
 
@@ -61,16 +63,71 @@ impl Default for Policy {
     }
 }
 
-/// `[certs]`: where the CA lies.
+/// `[certs]`: where the CA lies, and what a new one is like.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Certs {
-    pub(crate) dir: PathBuf,
+    dir: PathBuf,
+    /// The file whose first line encrypts the CA's keys on the disk.
+    key_passphrase_file: Option<PathBuf>,
+    /// What a CA made from now on may sign for, and what never.
+    permitted: Vec<HostTree>,
+    excluded: Vec<HostTree>,
+    /// The day from which the next CA signs, midnight by UTC.
+    next_from: Option<Day>,
 }
 
 impl Default for Certs {
     fn default() -> Self {
-        Self { dir: "certs".into() }
+        Self {
+            dir: "certs".into(),
+            key_passphrase_file: None,
+            permitted: Vec::new(),
+            excluded: Vec::new(),
+            next_from: None,
+        }
+    }
+}
+
+impl Certs {
+    pub(crate) fn settings(&self) -> AuthoritySettings {
+        let trees = |list: &[HostTree]| list.iter().map(|tree| tree.0.clone()).collect();
+        AuthoritySettings {
+            dir: self.dir.clone(),
+            passphrase_file: self.key_passphrase_file.clone(),
+            constraints: Constraints { permitted: trees(&self.permitted), excluded: trees(&self.excluded) },
+            next_from: self.next_from.as_ref().map(|day| day.0),
+        }
+    }
+}
+
+/// A domain or a range of addresses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct HostTree(Subtree);
+
+impl TryFrom<String> for HostTree {
+    type Error = NoSubtree;
+
+    fn try_from(text: String) -> Result<Self, NoSubtree> {
+        text.parse().map(Self)
+    }
+}
+
+/// A day, at its beginning by UTC.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "toml::value::Datetime")]
+struct Day(OffsetDateTime);
+
+impl TryFrom<toml::value::Datetime> for Day {
+    type Error = &'static str;
+
+    fn try_from(day: toml::value::Datetime) -> Result<Self, &'static str> {
+        const WRONG: &str = "a day is written like 2027-08-01, without a time";
+        let (Some(date), None) = (day.date, day.time) else { return Err(WRONG) };
+        let month = time::Month::try_from(date.month).map_err(|_| WRONG)?;
+        let date = time::Date::from_calendar_date(date.year.into(), month, date.day).map_err(|_| WRONG)?;
+        Ok(Self(date.midnight().assume_utc()))
     }
 }
 
@@ -121,6 +178,15 @@ impl Config {
     /// The directory of the access log.
     pub(crate) fn log_dir(&self) -> PathBuf {
         self.log.dir.clone().unwrap_or_else(|| self.data.dir.join("log"))
+    }
+
+    /// What is believed of origins.
+    pub(crate) fn origins(&self) -> OriginSettings {
+        OriginSettings {
+            extra_roots: self.upstream.extra_roots.clone(),
+            crls: self.upstream.crls.clone(),
+            crlite_dir: self.upstream.crlite_dir.clone(),
+        }
     }
 
     /// The URL of the records.

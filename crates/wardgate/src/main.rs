@@ -42,7 +42,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Users(users) => commands::users(&config, users),
         Command::Report(cli::Report::Digest(digest)) => commands::digest(&config, &digest),
         Command::Pinned { json } => commands::pinned(&config, json),
-        Command::Ca(cli::Ca::Export) => commands::export_ca(&config),
+        Command::Ca(command) => commands::ca(&config, &command),
+        Command::Limits { json } => commands::limits(&config, json),
         Command::Health => commands::health(&config),
     }
 }

@@ -16,9 +16,9 @@ use wardgate_alert::{AlertSink, Guidance, LogSource};
 use wardgate_core::{Journal, Severity};
 use wardgate_identity::Accounts;
 use wardgate_journal::{AccessLog, LogConfig};
-use wardgate_proxy::{Parts, Proxy, Rules};
+use wardgate_proxy::{MAX_PIPES, Parts, Proxy, Rules};
 use wardgate_store::Store;
-use wardgate_tls::{Authority, Minter, OwnCertificate};
+use wardgate_tls::{Authorities, Minter, OriginTls, OwnCertificate};
 
 use crate::config::Config;
 use crate::exit::{Failure, print_diagnostics};
@@ -26,12 +26,17 @@ use crate::rules::{self, Compiled};
 
 /// How long the last lines of the access log may take to be written at the end.
 const LAST_LINES: Duration = Duration::from_secs(10);
+/// How often it is looked whether certificates, roots or revocations were renewed.
+const CERTIFICATES_LOOKED_AT: Duration = Duration::from_secs(10);
+/// How long before its end the authority is warned of.
+const WARNED_BEFORE: time::Duration = time::Duration::days(180);
 /// How often the metrics clear away what nobody will ask for.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Descriptors that a connection may take: the client's and the origin's.
 const DESCRIPTORS_PER_CONNECTION: usize = 2;
-/// Descriptors for everything else: listening, log, records, alerts, a policy being compiled.
-const OTHER_DESCRIPTORS: usize = 100;
+/// Descriptors for everything else: listening, log, records, alerts, a policy being compiled, and the pipes of tunnels in
+/// which much moves.
+const OTHER_DESCRIPTORS: usize = 100 + 2 * MAX_PIPES;
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(config: Config) -> Result<(), Failure> {
@@ -80,8 +85,7 @@ fn write_shipped_policy(dir: &Path) -> anyhow::Result<()> {
 async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let mut signals = Signals::listen().map_err(Failure::system)?; // before anybody is told that we are here
     let metrics = install_metrics()?;
-    let authority = Arc::new(Authority::open_or_create(&config.certs.dir).map_err(Failure::system)?);
-    let minter = Arc::new(Minter::new(authority, config.proxy.minted_hosts).map_err(Failure::system)?);
+    let tls = Tls::set_up(&config)?;
     let in_force = Arc::new(Rules::new(compiled.ruleset));
     let store = Store::open(&config.store_url()).await.map_err(Failure::system)?;
     let rules = Arc::clone(&in_force);
@@ -99,7 +103,8 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
         rules: Arc::clone(&in_force),
         journal: Arc::clone(&log) as Arc<dyn Journal>,
         authenticate: Arc::clone(&accounts) as _,
-        minter: Arc::clone(&minter),
+        minter: Arc::clone(&tls.minter),
+        origin_tls: Arc::clone(&tls.origins),
         metrics,
     };
     let proxy = Proxy::bind(config.proxy.clone(), &config.upstream, parts).await.map_err(Failure::system)?;
@@ -111,8 +116,8 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
     let stop = CancellationToken::new();
     let (address, tls_address, certificate) = (proxy.address(), proxy.tls_address(), proxy.certificate());
     let proxy = tokio::spawn(proxy.run(stop.clone()));
-    announce(address, tls_address, &minter, &log, &in_force).map_err(Failure::system)?;
-    signals.obey(&config, &in_force, certificate.as_deref()).await;
+    announce(address, tls_address, &tls.minter, &log, &in_force).map_err(Failure::system)?;
+    signals.obey(&config, &in_force, &tls, certificate.as_deref()).await;
 
     tracing::info!("stopping: exchanges under way may finish");
     stop.cancel();
@@ -187,8 +192,8 @@ fn announce(
         if address.ip().is_unspecified() { "localhost".to_owned() } else { address.ip().to_string() };
     let reached = if reached.contains(':') { format!("[{reached}]") } else { reached };
     let port = address.port();
-    let ca = minter.authority().certificate_path();
-    let ca = ca.canonicalize().unwrap_or_else(|_| ca.to_owned());
+    let ca = minter.authorities().signing.certificate().path.clone();
+    let ca = ca.canonicalize().unwrap_or(ca);
     let file = log.current_file();
     let file = file.canonicalize().unwrap_or(file);
     let mut out = std::io::stdout().lock();
@@ -202,6 +207,69 @@ fn announce(
     writeln!(out, "policy   {}", in_force.load().policy.hash())?;
     writeln!(out, "ready")?;
     out.flush()
+}
+
+/// Certificates on both sides: what is shown to clients, and what is believed of origins.
+struct Tls {
+    minter: Arc<Minter>,
+    origins: Arc<OriginTls>,
+}
+
+impl Tls {
+    fn set_up(config: &Config) -> Result<Self, Failure> {
+        let authorities = Authorities::open_or_create(&config.certs.settings()).map_err(Failure::system)?;
+        warn_of_the_end(&authorities);
+        let origins = OriginTls::new(config.origins(), &authorities).map_err(Failure::system)?;
+        let minter = Minter::new(authorities, config.proxy.minted_hosts).map_err(Failure::system)?;
+        Ok(Self { minter: Arc::new(minter), origins: Arc::new(origins) })
+    }
+
+    /// Takes up what lies in the directory now, or says why what was there before stays. No connection is dropped.
+    fn reload(&self, config: &Config) {
+        if let Err(error) = self.try_reload(config) {
+            tracing::error!(%error, "certificates are not reloaded: those of before stay in force");
+        }
+    }
+
+    fn try_reload(&self, config: &Config) -> anyhow::Result<()> {
+        let authorities = Authorities::open_or_create(&config.certs.settings())?;
+        self.origins.reload(&authorities)?;
+        if *authorities.signing.certificate().der != *self.minter.authorities().signing.certificate().der {
+            let fingerprint = authorities.signing.certificate().fingerprint();
+            tracing::info!(%fingerprint, "another authority signs from now on");
+        }
+        warn_of_the_end(&authorities);
+        self.minter.renew(authorities);
+        tracing::info!("certificates were reloaded");
+        Ok(())
+    }
+
+    /// Looks whether the day has come on which the next authority signs, and whether roots or revocations were renewed.
+    fn look(&self, config: &Config) {
+        let (settings, authorities) = (config.certs.settings(), self.minter.authorities());
+        if authorities.next.as_ref().is_some_and(|next| settings.is_due(next)) {
+            self.reload(config);
+        } else if self.origins.is_out_of_date() {
+            match self.origins.reload(&authorities) {
+                Ok(()) => tracing::info!("roots and revocations were reloaded"),
+                Err(error) => {
+                    tracing::error!(%error, "roots and revocations are not reloaded: those of before stay in force");
+                }
+            }
+        }
+    }
+}
+
+/// Says in good time that the authority ends: every device has to be visited.
+fn warn_of_the_end(authorities: &Authorities) {
+    let certificate = authorities.signing.certificate();
+    let left = certificate.not_after - time::OffsetDateTime::now_utc();
+    if left < WARNED_BEFORE {
+        tracing::warn!(
+            until = %certificate.not_after.date(),
+            "the certificate authority ends soon: run `wardgate ca rotate` and bring the next one to the devices"
+        );
+    }
 }
 
 /// The signals that are obeyed.
@@ -220,15 +288,24 @@ impl Signals {
         })
     }
 
-    /// Returns when Wardgate is told to stop; reloads the policy when told to.
-    async fn obey(&mut self, config: &Config, in_force: &Rules, certificate: Option<&OwnCertificate>) {
+    /// Returns when Wardgate is told to stop; reloads the policy, certificates and revocation lists when told to.
+    async fn obey(
+        &mut self,
+        config: &Config,
+        in_force: &Rules,
+        tls: &Tls,
+        certificate: Option<&OwnCertificate>,
+    ) {
+        let mut look = tokio::time::interval(CERTIFICATES_LOOKED_AT);
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
+                _ = look.tick() => tls.look(config),
                 _ = self.hang_up.recv() => {
-                    reload(config, in_force).await;
+                    tls.reload(config);
                     reload_certificate(certificate);
+                    reload(config, in_force).await;
                 }
             }
         }
@@ -271,8 +348,8 @@ mod tests {
     #[test]
     fn descriptors_for_so_many_connections() {
         for (name, connections, needed) in [
-            ("none", 0, 100),
-            ("the default", 20_000, 40_100),
+            ("none", 0, 612),
+            ("the default", 20_000, 40_612),
             ("more than can be counted", usize::MAX, usize::MAX as u64),
         ] {
             assert_eq!(descriptors_for(connections), needed, "{name}");

@@ -1,6 +1,7 @@
 //! From files to a compiled policy: reads what was written, resolves names, and reports every mistake with its place.
 
 mod categories;
+pub(crate) mod certificates;
 mod expectations;
 mod groups;
 mod hosts;
@@ -25,7 +26,7 @@ use crate::source::{Document, Source, suggesting};
 use crate::{Loaded, raw};
 
 /// The files at the top of a policy directory. Anything else that ends in `.toml` there is a slip.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "policy.toml",
     "groups.toml",
     "identity.toml",
@@ -35,6 +36,7 @@ const FILES: [&str; 9] = [
     "never-intercept.toml",
     "must-work.toml",
     "help.toml",
+    "certificates.toml",
 ];
 
 /// Compiles the files of a directory. Fails with everything that is wrong, warnings included.
@@ -71,6 +73,7 @@ impl<'a> Resolver<'a> {
         let help = self.help(categories.as_ref().map(|categories| &categories.theme_names));
         let never_intercept = self.never_intercept();
         let must_work = self.must_work();
+        let certificate_exceptions = self.certificates();
         let identity = self.identity();
         let (Some(groups), Some(mut categories), Some(mut help), Some((source, school))) =
             (groups, categories, help, school)
@@ -107,6 +110,7 @@ impl<'a> Resolver<'a> {
             must_work,
             never_intercept: never_intercept.hosts,
             unread_hosts,
+            certificate_exceptions,
             built_in: BuiltIn::new(),
         };
         Some(Loaded {
@@ -313,6 +317,13 @@ rules.toml:1:1: warning: the rule `a` can never match
                 "\
 rules.toml:3:10: error: `*.a.example` is not a host
   help: write `a.example`: its subdomains are meant too",
+            ),
+            (
+                "a wildcard in the middle",
+                rule("hosts = [\"a.*.example\"]\naction = \"allow\""),
+                "\
+rules.toml:3:10: error: `a.*.example` is not a host
+  help: an asterisk stands for nothing here: name each host itself",
             ),
             (
                 "a URL",

@@ -69,6 +69,8 @@ pub(crate) enum Breadth {
     Any,
     /// Nothing as wide as a top-level domain or a registry's: what is named is always allowed, or never looked at.
     Narrow,
+    /// Any, and the host alone without its subdomains.
+    Exact,
 }
 
 /// The widest ranges of addresses that may be named where nothing as wide as a registry may.
@@ -96,7 +98,12 @@ pub(crate) fn hosts(
 }
 
 /// Parses a host, which stands for its subdomains too.
-fn host(source: Source<'_>, text: &Text, breadth: Breadth, problems: &mut Vec<Diagnostic>) -> Option<Host> {
+pub(crate) fn host(
+    source: Source<'_>,
+    text: &Text,
+    breadth: Breadth,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Host> {
     let written = text.get_ref().as_str();
     let mut complain = |message: String, help: String| {
         problems.push(source.error(text.span(), message).help(help));
@@ -104,6 +111,9 @@ fn host(source: Source<'_>, text: &Text, breadth: Breadth, problems: &mut Vec<Di
     };
     if let Ok(address) = written.parse::<IpAddr>() {
         return Some(Host::Address(address.to_canonical()));
+    }
+    if breadth == Breadth::Exact && written.starts_with(['*', '.']) {
+        return complain(format!("`{written}` is not a host"), "write each host by itself".to_owned());
     }
     if let Some(bare) = written.strip_prefix("*.").or_else(|| written.strip_prefix('.')) {
         return complain(
@@ -115,6 +125,10 @@ fn host(source: Source<'_>, text: &Text, breadth: Breadth, problems: &mut Vec<Di
         Ok(Host::Name(name)) if breadth == Breadth::Narrow && is_registry(&name) => complain(
             format!("`{written}` is a whole registry of names"),
             "name the hosts that are meant".to_owned(),
+        ),
+        Ok(Host::Name(name)) if name.contains('*') => complain(
+            format!("`{written}` is not a host"),
+            "an asterisk stands for nothing here: name each host itself".to_owned(),
         ),
         Ok(host) => Some(host),
         Err(_) => complain(

@@ -1,5 +1,5 @@
-//! A strict check of HTTP/1 request framing on the wire, in front of hyper: what two parsers could read in two ways
-//! is refused before either reads it (RFC 9112, sections 2.2, 3, 5.1, 6 and 11.2).
+//! A strict check of HTTP/1 framing on the wire, in front of hyper: what two parsers could read in two ways is refused
+//! before either reads it (RFC 9112, sections 2.2, 3, 5.1, 6 and 11.2).
 //!
 //! [`Framed`] wraps a client's connection. It passes a request's head on only once the whole of it is there and
 //! sound; bodies pass as they come, counted or, where chunked, checked chunk by chunk. A head that is not sound is
@@ -9,13 +9,19 @@
 //!
 //! The same place keeps the clock for everything that waits on the client: a head that does not come to its end, an
 //! idle connection, a body or a reader that stalls.
+//!
+//! [`Answers`] does the same for an origin's connection: its answers are as hostile as any request.
 
-mod chunks;
+mod answers;
+mod bodies;
+mod calm;
+pub mod fuzzing;
 mod head;
+mod streams;
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -24,20 +30,54 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use chunks::{Chunk, take_chunks};
+pub(crate) use answers::{Answers, Switch};
+use bodies::Body;
 pub(crate) use head::MAX_FIELDS;
-use head::{check_head, find_head};
+use head::{Passed, check_request, find_head};
+pub(crate) use streams::{StreamCounts, Streams};
 
 /// What hyper reads in place of a head that is not sound. The answer to it closes the connection.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: malformed.invalid\r\n\r\n";
 
-/// Why a request was refused before anything of it was believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a message was refused before anything of it was believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
 pub(crate) struct Violation {
-    /// The status that fits: 400, 408, 431, 501 or 505.
+    /// The status that fits a request: 400, 408, 417, 431, 501 or 505.
     pub(crate) status: u16,
     /// What is wrong, for the event and the page.
     pub(crate) reason: &'static str,
+}
+
+impl Violation {
+    /// The violation that an error of hyper's goes back to, if any.
+    pub(crate) fn behind(error: &hyper::Error) -> Option<Self> {
+        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(cause) = source {
+            let on_the_wire = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if let Some(violation) = on_the_wire.and_then(|inner| inner.downcast_ref()) {
+                return Some(*violation);
+            }
+            if cause.downcast_ref::<h2::Error>().is_some_and(found_here) {
+                return Some(HTTP2);
+            }
+            source = cause.source();
+        }
+        None
+    }
+}
+
+const HTTP2: Violation = Violation { status: 400, reason: "the rules of HTTP/2 are broken" };
+
+/// Whether the HTTP/2 library has found a mistake of the peer's, rather than was told of one by the peer.
+fn found_here(error: &h2::Error) -> bool {
+    error.is_library() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
+}
+
+impl From<Violation> for io::Error {
+    fn from(violation: Violation) -> Self {
+        Self::new(io::ErrorKind::InvalidData, violation)
+    }
 }
 
 /// Limits on what a client may send and how long it may take.
@@ -54,9 +94,13 @@ pub(crate) struct Limits {
 pub(crate) struct Framing {
     heads: AtomicU64,
     answered: AtomicU64,
+    /// Whether the connection was given up because its client did not read.
+    stalled: AtomicBool,
     violation: Mutex<Option<(u64, Violation)>>,
     /// The number of the request behind which nothing is checked any more, where there is one.
     opaque: OnceLock<u64>,
+    /// The number of the newest request about a whole server, plus one.
+    server_wide: AtomicU64,
 }
 
 impl Framing {
@@ -64,6 +108,12 @@ impl Framing {
     /// The connection must end with its answer, unless the answer is the tunnel or the upgrade.
     pub(crate) fn is_opaque_behind(&self, number: u64) -> bool {
         self.opaque.get() == Some(&number)
+    }
+
+    /// Whether the request with this number is an OPTIONS about a whole server (RFC 9112, section 3.2.4): hyper tells
+    /// an absent path from a slash as little as `http::Uri` does.
+    pub(crate) fn is_server_wide(&self, number: u64) -> bool {
+        self.server_wide.load(Ordering::Relaxed) == number + 1
     }
 
     /// Notes that a request has begun, on a connection whose messages are not checked here (HTTP/2).
@@ -87,15 +137,23 @@ impl Framing {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether the connection was given up because its client did not read.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
     /// Whether an answer is under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.heads.load(Ordering::Relaxed) > self.answered.load(Ordering::Relaxed)
     }
 
-    fn head_passed(&self, next: State) {
+    fn head_passed(&self, passed: &Passed) {
         let number = self.heads.fetch_add(1, Ordering::Relaxed);
-        if next == State::Opaque {
+        if passed.next == State::Opaque {
             let _ = self.opaque.set(number); // the first is the last: the state never changes again
+        }
+        if passed.server_wide {
+            self.server_wide.store(number + 1, Ordering::Relaxed);
         }
     }
 
@@ -125,10 +183,8 @@ impl Drop for Busy {
 enum State {
     /// Before or in a head.
     Head,
-    /// In a body with so many bytes left.
-    Length(u64),
-    /// In a chunked body.
-    Chunked(Chunk),
+    /// In a body.
+    Body(Body),
     /// Behind a CONNECT or an upgrade: no longer HTTP/1 requests.
     Opaque,
     /// A head was refused: nothing further is read.
@@ -152,6 +208,14 @@ pub(crate) struct Framed<I> {
     lingering: Lingering,
 }
 
+/// What came of a read into hyper's own buffer.
+enum Direct {
+    /// Bytes for hyper, or the end.
+    Read,
+    /// Nothing for hyper yet.
+    Collected,
+}
+
 /// Bytes that a client has sent and nobody read make the system reset the connection, which can take our answer away
 /// from the client. So before the end the rest is read, within limits.
 #[derive(Default)]
@@ -164,6 +228,20 @@ struct Lingering {
 impl Lingering {
     const MAX_BYTES: usize = 1024 * 1024;
     const TIME: Duration = Duration::from_secs(2);
+
+    /// Reads what the client still sends, until it stops, or sends too much, or takes too long.
+    fn poll(&mut self, inner: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<()> {
+        let mut away = [0; 4 * 1024];
+        while self.bytes < Self::MAX_BYTES {
+            let mut away = ReadBuf::new(&mut away);
+            match Pin::new(&mut *inner).poll_read(cx, &mut away) {
+                Poll::Ready(Ok(())) if !away.filled().is_empty() => self.bytes += away.filled().len(),
+                Poll::Ready(_) => break,
+                Poll::Pending => return self.clock.poll_expired(cx, Self::TIME),
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<I> Framed<I> {
@@ -216,18 +294,22 @@ impl<I> Framed<I> {
         }
         match find_head(&self.raw, &mut self.searched, self.limits.head_bytes) {
             Ok(None) => false,
-            Ok(Some(end)) => match check_head(&self.raw[..end]) {
-                Ok(state) => {
+            Ok(Some(end)) => match check_request(&self.raw[..end]) {
+                Ok(passed) => {
                     self.checked.unsplit(self.raw.split_to(end));
                     self.searched = 0;
-                    self.state = state;
-                    self.framing.head_passed(state);
+                    self.pass(&passed);
                     true
                 }
                 Err(violation) => self.refuse(violation),
             },
             Err(violation) => self.refuse(violation),
         }
+    }
+
+    fn pass(&mut self, passed: &Passed) {
+        self.state = passed.next;
+        self.framing.head_passed(passed);
     }
 
     fn refuse(&mut self, violation: Violation) -> bool {
@@ -245,7 +327,7 @@ impl<I> Framed<I> {
             State::Head if self.framing.is_busy() => None,
             State::Head if self.raw.is_empty() => Some(self.limits.idle_time),
             State::Head => Some(self.limits.head_time),
-            State::Length(_) | State::Chunked(_) => Some(self.limits.stall_time),
+            State::Body(_) => Some(self.limits.stall_time),
         }
     }
 }
@@ -257,14 +339,49 @@ impl<I: AsyncRead + Unpin> Framed<I> {
         tokio_util::io::poll_read_buf(Pin::new(&mut self.inner), cx, &mut self.raw)
     }
 
-    /// Reads straight into hyper's buffer where no head is being collected; returns whether to go on.
-    fn poll_direct(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    /// Reads straight into hyper's buffer, where no head is being collected. What cannot pass yet is taken out again.
+    fn poll_direct(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<Direct>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
-        let taken = take_body(&mut self.state, &buf.filled()[before..])?;
-        self.raw.extend_from_slice(&buf.filled()[before + taken..]);
+        if buf.filled().len() == before {
+            return Poll::Ready(Ok(Direct::Read));
+        }
+        let taken = self.take_direct(&buf.filled()[before..])?;
+        if self.state != State::Refused {
+            self.raw.extend_from_slice(&buf.filled()[before + taken..]);
+        }
         buf.set_filled(before + taken);
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(if taken > 0 { Direct::Read } else { Direct::Collected }))
+    }
+
+    /// How many of these bytes can pass as they are: a head that is whole and sound, and of its body what is here.
+    fn take_direct(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut head = 0;
+        if self.state == State::Head && !bytes.starts_with(b"\r") {
+            let passed = find_head(bytes, &mut 0, self.limits.head_bytes).and_then(|end| {
+                end.map(|end| check_request(&bytes[..end]).map(|passed| (end, passed))).transpose()
+            });
+            match passed {
+                Ok(None) => return Ok(0),
+                Ok(Some((end, passed))) => {
+                    self.pass(&passed);
+                    head = end;
+                }
+                Err(violation) => {
+                    self.refuse(violation);
+                    return Ok(0);
+                }
+            }
+        }
+        let state = self.state;
+        match take_body(&mut self.state, &bytes[head..]) {
+            Ok(taken) => Ok(head + taken),
+            Err(error) if head == 0 => Err(error),
+            Err(_) => {
+                self.state = state; // the head has its turn first, and the error comes again behind it
+                Ok(head)
+            }
+        }
     }
 
     fn poll_step(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -279,12 +396,16 @@ impl<I: AsyncRead + Unpin> Framed<I> {
                 continue;
             }
             match self.state {
-                State::Head => match ready!(self.poll_more(cx))? {
-                    0 => return Poll::Ready(Ok(())),
-                    _ => continue,
-                },
+                State::Head if !self.raw.is_empty() => {
+                    if ready!(self.poll_more(cx))? == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
                 State::Refused => return Poll::Pending, // the answer to the stand-in closes the connection
-                _ => return self.poll_direct(cx, buf),
+                _ => match ready!(self.poll_direct(cx, buf))? {
+                    Direct::Read => return Poll::Ready(Ok(())),
+                    Direct::Collected => {}
+                },
             }
         }
     }
@@ -330,22 +451,8 @@ impl<I: AsyncWrite + Unpin> Framed<I> {
             return Poll::Pending;
         }
         ready!(self.write_clock.poll_expired(cx, self.limits.stall_time));
+        self.framing.stalled.store(true, Ordering::Relaxed);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<I: AsyncRead + Unpin> Framed<I> {
-    /// Reads what the client still sends, until it stops, or sends too much, or takes too long.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while self.lingering.bytes < Lingering::MAX_BYTES {
-            self.raw.clear();
-            match self.poll_more(cx) {
-                Poll::Ready(Ok(0) | Err(_)) => break,
-                Poll::Ready(Ok(count)) => self.lingering.bytes += count,
-                Poll::Pending => return self.lingering.clock.poll_expired(cx, Lingering::TIME).map(Ok),
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -380,7 +487,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Framed<I> {
             self.lingering.begun = true;
         }
         match self.state {
-            State::Refused | State::Length(_) | State::Chunked(_) => self.poll_linger(cx),
+            State::Refused | State::Body(_) => {
+                let this = &mut *self;
+                this.lingering.poll(&mut this.inner, cx).map(Ok)
+            }
             State::Head | State::Opaque => Poll::Ready(Ok(())),
         }
     }
@@ -416,21 +526,13 @@ fn take_body(state: &mut State, bytes: &[u8]) -> io::Result<usize> {
     match state {
         State::Opaque => Ok(bytes.len()),
         State::Head | State::Refused => Ok(0),
-        State::Length(left) => {
-            let taken = (*left).min(bytes.len() as u64);
-            *left -= taken;
-            if *left == 0 {
+        State::Body(body) => {
+            let (taken, ended) = body.take(bytes)?;
+            if ended {
                 *state = State::Head;
             }
-            Ok(taken as usize)
+            Ok(taken)
         }
-        State::Chunked(chunk) => match take_chunks(chunk, bytes)? {
-            (taken, false) => Ok(taken),
-            (taken, true) => {
-                *state = State::Head;
-                Ok(taken)
-            }
-        },
     }
 }
 

@@ -65,7 +65,9 @@ async fn sound_messages_pass_unchanged() {
 async fn unsound_heads_never_reach_the_parser() {
     let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "a".repeat(2000));
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X:\r\n".repeat(130));
+    let late = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\n\r\n", "a".repeat(2000));
     for (name, status, bytes) in [
+        ("a bare line feed behind the limit", 431, &*late),
         ("bare line feed", 400, "GET / HTTP/1.1\nHost: a\n\n"),
         ("bare line feed in fields", 400, "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n"),
         ("bare carriage return", 400, "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n"),
@@ -117,11 +119,15 @@ async fn unsound_chunks_are_errors() {
         ("no size", "\r\nabc\r\n"),
         ("size with sign", "+3\r\nabc\r\n"),
         ("size with prefix", "0x3\r\nabc\r\n"),
-        ("extension", "3;a=b\r\nabc\r\n"),
+        ("bare line feed in an extension", "3;a\nabc\r\n0\r\n\r\n"),
+        ("a space in a size", "3 0\r\nabc\r\n0\r\n\r\n"),
+        ("trailer without a colon", "0\r\nx\r\n\r\n"),
         ("bare line feed", "3\nabc\r\n"),
         ("data too long", "3\r\nabcd\r\n"),
         ("huge size", "fffffffffffffffff\r\n"),
         ("bad trailer", "0\r\n: x\r\n\r\n"),
+        ("trailer without a colon", "0\r\nx\r\n\r\n"),
+        ("space before a trailer's colon", "0\r\nx : y\r\n\r\n"),
     ] {
         let request = format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
         for step in [1, 4096] {
@@ -148,4 +154,151 @@ async fn an_idle_connection_ends() {
     let (_client, server) = tokio::io::duplex(64);
     let mut framed = Framed::new(server, limits());
     assert_eq!(framed.read(&mut [0u8; 16]).await.unwrap(), 0);
+}
+
+/// What hyper would read of an origin's bytes, sent in pieces of `step` once this request was written.
+async fn answer(request: &str, switch: Switch, bytes: &[u8], step: usize) -> (Vec<u8>, Option<io::Error>) {
+    let (mut origin, proxy) = tokio::io::duplex(1 << 20);
+    let mut answers = Answers::new(proxy, switch);
+    answers.write_all(request.as_bytes()).await.unwrap();
+    for piece in bytes.chunks(step) {
+        origin.write_all(piece).await.unwrap();
+    }
+    origin.shutdown().await.unwrap();
+    let mut got = Vec::new();
+    let mut buffer = [0u8; 4096];
+    loop {
+        match answers.read(&mut buffer).await {
+            Ok(0) => return (got, None),
+            Ok(count) => got.extend_from_slice(&buffer[..count]),
+            Err(error) => return (got, Some(error)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn sound_answers_pass_unchanged() {
+    let get = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    let head = "HEAD / HTTP/1.1\r\nhost: a\r\n\r\n";
+    for (name, request, switch, bytes) in [
+        ("length", get, Switch::Unasked, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+        ("no reason", get, Switch::Unasked, "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n"),
+        (
+            "equal lengths",
+            get,
+            Switch::Unasked,
+            "HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\nContent-Length: 2\r\n\r\nhi",
+        ),
+        (
+            "chunked with padding, extensions and trailers",
+            get,
+            Switch::Unasked,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\nhello\r\nA;b=\"c\"\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n",
+        ),
+        (
+            "until the end",
+            get,
+            Switch::Unasked,
+            "HTTP/1.0 200 OK\r\n\r\nanything\0\r\n\r\nHTTP/1.1 200 OK\r\n",
+        ),
+        ("of a HEAD", head, Switch::Unasked, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        ("without content", get, Switch::Unasked, "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+        (
+            "not modified",
+            get,
+            Switch::Unasked,
+            "HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (
+            "interim answers",
+            get,
+            Switch::Unasked,
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na",
+        ),
+        ("switch", get, Switch::Asked, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\n\nframes"),
+    ] {
+        for step in [1, 3, 7, 1000] {
+            let (got, error) = answer(request, switch, bytes.as_bytes(), step).await;
+            assert!(error.is_none(), "{name}, pieces of {step}: {error:?}");
+            assert_eq!(String::from_utf8(got).unwrap(), bytes, "{name}, pieces of {step}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unsound_answers_never_reach_the_parser() {
+    let flood = "HTTP/1.1 102 Processing\r\n\r\n".repeat(100);
+    for (name, bytes, reason) in [
+        ("no HTTP", "SSH-2.0-OpenSSH_9.9\r\n\r\n", "the answer does not begin with a status line"),
+        ("HTTP/2", "HTTP/2.0 200 OK\r\n\r\n", "the answer does not begin with a status line"),
+        ("a status of two digits", "HTTP/1.1 20 OK\r\n\r\n", "the answer does not begin with a status line"),
+        ("two spaces", "HTTP/1.1  200 OK\r\n\r\n", "the answer does not begin with a status line"),
+        ("an empty line first", "\r\nHTTP/1.1 200 OK\r\n\r\n", "the first line is empty"),
+        (
+            "bare line feeds",
+            "HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+            "a line of the head does not end in CR LF",
+        ),
+        ("a folded field", "HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n", "a header field is folded over lines"),
+        (
+            "unequal lengths",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\nab",
+            "there are two Content-Lengths that differ",
+        ),
+        (
+            "length and chunked",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "there is both a Transfer-Encoding and a Content-Length",
+        ),
+        (
+            "another coding",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "the Transfer-Encoding is not understood",
+        ),
+        (
+            "HTTP/1.0 chunked",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "HTTP/1.0 has no Transfer-Encoding",
+        ),
+        (
+            "a switch",
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n",
+            "a switch of protocols that nobody asked for",
+        ),
+        ("a flood", &flood, "there are too many interim answers"),
+        (
+            "an interim body",
+            "HTTP/1.1 100 Continue\r\nContent-Length: 3\r\n\r\nabc",
+            "an interim answer says that it has a body",
+        ),
+    ] {
+        for step in [1, 5, 4096] {
+            let (got, error) =
+                answer("GET / HTTP/1.1\r\n\r\n", Switch::Unasked, bytes.as_bytes(), step).await;
+            let error = error.unwrap_or_else(|| panic!("{name}, pieces of {step}: passed as {got:?}"));
+            assert_eq!(error.to_string(), reason, "{name}, pieces of {step}");
+            let got = String::from_utf8(got).unwrap();
+            assert!(got.is_empty() || name == "a flood", "{name}, pieces of {step}: {got:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_asked_for_is_an_error() {
+    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+    let more = format!("{whole}HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+    for step in [1, 7, 4096] {
+        let (got, error) = answer("GET / HTTP/1.1\r\n\r\n", Switch::Unasked, more.as_bytes(), step).await;
+        assert_eq!(
+            (String::from_utf8(got).unwrap().as_str(), error.is_some()),
+            (whole, true),
+            "pieces of {step}"
+        );
+        let (got, error) = answer("", Switch::Unasked, whole.as_bytes(), step).await;
+        assert_eq!(
+            (got.as_slice(), error.is_some()),
+            (&b""[..], true),
+            "before any request, pieces of {step}"
+        );
+    }
 }

@@ -15,12 +15,12 @@ use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver};
 use ipnet::IpNet;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use wardgate_core::{Host, Target};
+use wardgate_core::{Host, Target, TlsProblem};
+use wardgate_tls::{Handshake, TlsFailure};
 
 use super::{UpstreamError, UpstreamSetupError};
 use crate::config::UpstreamConfig;
@@ -161,25 +161,28 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Speaks TLS with an origin and verifies it under the target's host.
+/// Speaks TLS with an origin and verifies it under the target's host; what was overlooked comes with the stream.
 pub(super) async fn tls(
     stream: TcpStream,
     target: &Target,
-    config: Arc<ClientConfig>,
-) -> Result<TlsStream<TcpStream>, UpstreamError> {
+    handshake: &Handshake,
+) -> Result<(TlsStream<TcpStream>, Vec<TlsProblem>), UpstreamError> {
     let name = match target.host() {
         Host::Name(name) => {
             ServerName::try_from(name.to_string()).map_err(|_| UpstreamError::Unresolvable)?
         }
         Host::Address(address) => ServerName::from(*address),
     };
-    TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
+    let connecting = TlsConnector::from(Arc::clone(handshake.config())).connect(name.clone(), stream);
+    let stream = connecting.await.map_err(|error| {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
-            Some(tls) => UpstreamError::Tls(wardgate_tls::problem(tls)),
+            Some(tls) => UpstreamError::Tls(Box::new(TlsFailure::of(tls))),
             None => UpstreamError::Closed,
         }
-    })
+    })?;
+    let overlooked = handshake.finish(stream.get_ref().1, &name);
+    overlooked.map(|overlooked| (stream, overlooked)).map_err(|failure| UpstreamError::Tls(Box::new(failure)))
 }
 
 #[cfg(test)]

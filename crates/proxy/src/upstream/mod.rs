@@ -2,27 +2,35 @@
 //! wrong and whose fault it was.
 
 mod dial;
+mod line;
 mod pool;
+mod source;
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::uri::{Authority, PathAndQuery};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::net::TcpStream;
-use wardgate_core::{Scheme, Target};
-use wardgate_tls::{OriginTls, Problem, RootsError};
+use wardgate_core::{CertificateException, Event, RuleRef, Scheme, Target, TlsProblem};
+use wardgate_tls::{Offer, OriginTls, TlsFailure};
 
 use crate::config::{UpstreamConfig, seconds};
+use crate::framing::{Switch, Violation};
 use crate::upload::{ClientFailure, Upload, UploadProgress};
 use dial::Dialer;
+use line::Wire;
 use pool::{Lease, Pool};
 
-pub(crate) use pool::{Flight, OwnOrigins};
+pub(crate) use pool::OwnOrigins;
+pub(crate) use source::Source;
 
 /// How often a request is tried again on another connection when a reused one turns out to be closed.
 const MAX_RETRIES: usize = 3;
@@ -33,9 +41,6 @@ const TURN_PATIENCE: Duration = Duration::from_secs(1);
 /// Why the way to origins could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamSetupError {
-    /// The extra roots cannot be used.
-    #[error(transparent)]
-    Roots(#[from] RootsError),
     /// The hosts file cannot be read.
     #[error("[upstream] hosts_file: {path}: {source}; give a readable file in the syntax of /etc/hosts")]
     Hosts {
@@ -65,11 +70,11 @@ pub(crate) enum UpstreamError {
     /// Connecting took too long.
     ConnectTimeout,
     /// TLS failed or the certificate does not verify.
-    Tls(Problem),
+    Tls(Box<TlsFailure>),
     /// The origin closed or reset the connection before it answered.
     Closed,
-    /// The origin's answer is not HTTP.
-    Malformed,
+    /// The origin's answer is not sound HTTP.
+    Malformed(&'static str),
     /// The origin does not answer in time.
     ResponseTimeout,
     /// The client's own body failed.
@@ -78,8 +83,8 @@ pub(crate) enum UpstreamError {
 
 impl UpstreamError {
     /// For the event and the log, in words.
-    pub(crate) fn reason(&self) -> &'static str {
-        match self {
+    pub(crate) fn reason(&self) -> Cow<'static, str> {
+        Cow::Borrowed(match self {
             Self::Unresolvable => "the name does not resolve",
             Self::ResolverFailed => "the name servers do not answer",
             Self::Forbidden => "the address is never connected to",
@@ -87,14 +92,41 @@ impl UpstreamError {
             Self::Unreachable(io::ErrorKind::ConnectionRefused) => "the origin refused the connection",
             Self::Unreachable(_) => "the origin cannot be reached",
             Self::ConnectTimeout => "connecting to the origin took too long",
-            Self::Tls(problem) => problem.as_str(),
+            Self::Tls(failure) => return Cow::Owned(failure.to_string()),
             Self::Closed => "the origin closed the connection before it answered",
-            Self::Malformed => "the origin's answer is malformed",
+            Self::Malformed(reason) => reason,
             Self::ResponseTimeout => "the origin did not answer in time",
             Self::Client(ClientFailure::Stalled) => "the request's body stalled",
-            Self::Client(ClientFailure::Malformed) => "the request's body is malformed",
+            Self::Client(ClientFailure::Malformed(reason)) => reason,
             Self::Client(ClientFailure::Broken) => "the client broke off its request",
-        }
+        })
+    }
+}
+
+/// The way to an origin: what is asked for, and what policy overlooks of the certificate there.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) exception: Option<&'a Arc<CertificateException>>,
+}
+
+/// What was overlooked when a connection was opened. Travels with each answer that came over it.
+#[derive(Clone)]
+pub(crate) struct Overlooked {
+    problems: Arc<[TlsProblem]>,
+    exception: RuleRef,
+}
+
+impl Overlooked {
+    fn of(way: Way<'_>, problems: Vec<TlsProblem>) -> Option<Self> {
+        let exception = way.exception?.rule.clone();
+        (!problems.is_empty()).then(|| Self { problems: problems.into(), exception })
+    }
+
+    /// Notes it in the event of an exchange.
+    pub(crate) fn note(&self, event: &mut Event) {
+        event.tls_problems = self.problems.to_vec();
+        event.tls_exception = Some(self.exception.clone());
     }
 }
 
@@ -102,7 +134,7 @@ impl UpstreamError {
 pub(crate) struct Upstream {
     dialer: Dialer,
     pool: Arc<Pool>,
-    tls: OriginTls,
+    tls: Arc<OriginTls>,
     connect_timeout: Duration,
     response_timeout: Duration,
     pub(crate) idle_timeout: Duration,
@@ -111,11 +143,15 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// Sets it up; `own_ports` are the proxy's, which are never dialled.
-    pub(crate) fn new(config: &UpstreamConfig, own_ports: Vec<u16>) -> Result<Self, UpstreamSetupError> {
+    pub(crate) fn new(
+        config: &UpstreamConfig,
+        tls: Arc<OriginTls>,
+        own_ports: Vec<u16>,
+    ) -> Result<Self, UpstreamSetupError> {
         Ok(Self {
             dialer: Dialer::new(config, own_ports)?,
             pool: Pool::start(seconds(config.keep_alive_secs)),
-            tls: OriginTls::new(&config.extra_roots)?,
+            tls,
             connect_timeout: seconds(config.connect_timeout_secs),
             response_timeout: seconds(config.response_timeout_secs),
             idle_timeout: seconds(config.idle_timeout_secs),
@@ -125,7 +161,7 @@ impl Upstream {
 
     /// Opens a bare connection, for a tunnel.
     pub(crate) async fn dial(&self, target: &Target) -> Result<TcpStream, UpstreamError> {
-        tokio::time::timeout(self.connect_timeout, self.dialer.dial(target))
+        tokio::time::timeout(self.connect_timeout, Box::pin(self.dialer.dial(target)))
             .await
             .unwrap_or(Err(UpstreamError::ConnectTimeout))
     }
@@ -134,27 +170,31 @@ impl Upstream {
     /// they are. `own` are the client connection's own connections to origins.
     pub(crate) async fn send(
         &self,
-        target: &Target,
+        way: Way<'_>,
         mut request: Request<Upload>,
         progress: &Arc<UploadProgress>,
         own: &OwnOrigins,
-    ) -> Result<Response<Incoming>, UpstreamError> {
+    ) -> Result<Response<Source>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
         let repeatable = request.method().is_idempotent() && request.body().is_empty();
+        let length = length_of(request.headers());
         let logs_in = pool::names_connection_login(request.headers(), AUTHORIZATION);
         for attempt in 0..=MAX_RETRIES {
-            let mut lease = self.lease(target, own, attempt == MAX_RETRIES).await?;
-            address(&mut request, target, path.as_ref(), lease.is_http2(), progress);
+            let mut lease = self.lease(way, own, attempt == MAX_RETRIES).await?;
+            address(&mut request, way.target, path.as_ref(), lease.is_http2(), progress);
             let again = (repeatable && lease.is_reused()).then(|| copy(&request));
             match self.exchange(&mut lease, request, progress).await? {
                 Ok(answer) => {
                     let logs_in = logs_in || pool::names_connection_login(answer.headers(), WWW_AUTHENTICATE);
-                    if logs_in {
-                        lease.keep(own)
-                    } else {
-                        lease.give_back(&self.pool, own)
+                    if !is_sent(length, progress) {
+                        drop(lease); // serves nobody else: see `is_sent`
+                        return Ok(answer.map(Source::from));
                     }
-                    return Ok(answer);
+                    if logs_in {
+                        lease.keep(own);
+                        return Ok(answer.map(Source::from));
+                    }
+                    return Ok(answer.map(|body| lease.carry(body, &self.pool, own)));
                 }
                 Err(mut error) => {
                     let unsent = error.take_message();
@@ -172,13 +212,14 @@ impl Upstream {
     /// Sends a request for an upgrade over a connection of its own that speaks HTTP/1.1.
     pub(crate) async fn open_upgrade(
         &self,
-        target: &Target,
+        way: Way<'_>,
         mut request: Request<Upload>,
         progress: &Arc<UploadProgress>,
     ) -> Result<Response<Incoming>, UpstreamError> {
         let path = request.uri().path_and_query().cloned();
-        let mut lease = self.connected(self.open(target, true)).await?;
-        address(&mut request, target, path.as_ref(), false, progress);
+        let mut lease = self.connected(Box::pin(self.open(way, Offer::Http1))).await?;
+        lease.set_free();
+        address(&mut request, way.target, path.as_ref(), false, progress);
         let sent = self.exchange(&mut lease, request, progress).await?;
         sent.map_err(|error| classify(error.error(), progress))
     }
@@ -208,19 +249,19 @@ impl Upstream {
     }
 
     /// A connection to the target's origin: the client's own, a pooled one, or a new one that may then be shared.
-    async fn lease(&self, target: &Target, own: &OwnOrigins, last: bool) -> Result<Lease, UpstreamError> {
-        if let Some(lease) = own.take(target) {
+    async fn lease(&self, way: Way<'_>, own: &OwnOrigins, last: bool) -> Result<Lease, UpstreamError> {
+        if let Some(lease) = own.take(way) {
             return Ok(lease);
         }
-        if !last && let Some(lease) = self.pool.take(target) {
+        if !last && let Some(lease) = self.pool.take(way) {
             return Ok(lease);
         }
-        let turn = self.pool.turn_to_connect(target);
+        let turn = self.pool.turn_to_connect(way);
         let _turn = tokio::time::timeout(TURN_PATIENCE, turn).await; // an origin that does not answer holds up nobody
-        if !last && let Some(lease) = self.pool.take(target) {
+        if !last && let Some(lease) = self.pool.take(way) {
             return Ok(lease);
         }
-        let lease = self.connected(self.open(target, false)).await?;
+        let lease = self.connected(Box::pin(self.open(way, Offer::Any))).await?;
         lease.share(&self.pool);
         Ok(lease)
     }
@@ -234,15 +275,25 @@ impl Upstream {
             .unwrap_or(Err(UpstreamError::ConnectTimeout))
     }
 
-    async fn open(&self, target: &Target, http1_only: bool) -> Result<Lease, UpstreamError> {
-        let stream = self.dialer.dial(target).await?;
-        match target.scheme() {
-            Scheme::Http => pool::http1(target, stream).await,
+    async fn open(&self, way: Way<'_>, offer: Offer) -> Result<Lease, UpstreamError> {
+        let switch = match offer {
+            Offer::Any => Switch::Unasked,
+            Offer::Http1 => Switch::Asked,
+        };
+        let stream = self.dialer.dial(way.target).await?;
+        match way.target.scheme() {
+            Scheme::Http => pool::http1(way, Wire::Left(stream), switch, None).await,
             Scheme::Https => {
-                let config = if http1_only { &self.tls.http1 } else { &self.tls.any };
-                let stream = dial::tls(stream, target, Arc::clone(config)).await?;
+                let handshake = self.tls.handshake(offer, way.exception);
+                let (stream, overlooked) = dial::tls(stream, way.target, &handshake).await?;
+                let overlooked = Overlooked::of(way, overlooked);
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                if http2 { pool::http2(target, stream).await } else { pool::http1(target, stream).await }
+                let wire = Wire::Right(stream);
+                if http2 {
+                    pool::http2(way, wire, overlooked).await
+                } else {
+                    pool::http1(way, wire, switch, overlooked).await
+                }
             }
         }
     }
@@ -274,6 +325,10 @@ fn address(
     if !request.body().is_empty() && !request.headers().contains_key(CONTENT_LENGTH) {
         // Said here because hyper would send no body at all with a method that seldom has one.
         request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    if request.headers().contains_key(TE) {
+        // About this hop as well (RFC 9110, section 10.1.4).
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("te"));
     }
     *request.uri_mut() = Uri::from(path);
     *request.version_mut() = Version::HTTP_11;
@@ -310,8 +365,19 @@ fn classify(error: &hyper::Error, progress: &UploadProgress) -> UpstreamError {
     if let Some(failure) = progress.client_failure() {
         return UpstreamError::Client(failure);
     }
-    if error.is_parse() {
-        return UpstreamError::Malformed;
+    match Violation::behind(error) {
+        Some(violation) => UpstreamError::Malformed(violation.reason),
+        None if error.is_parse() => UpstreamError::Malformed("the origin's answer is not HTTP"),
+        None => UpstreamError::Closed,
     }
-    UpstreamError::Closed
+}
+
+/// Whether all of a request was sent by the time of its answer. An origin that answers early may never read the rest,
+/// and take it for the next request: such a connection serves nobody else (RFC 9112, sections 9.3 and 9.5).
+fn is_sent(length: Option<u64>, progress: &UploadProgress) -> bool {
+    progress.has_ended() || length == Some(progress.bytes())
+}
+
+fn length_of(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -1,5 +1,6 @@
 //! Open connections to origins: HTTP/1.1 connections one request at a time, HTTP/2 connections shared.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,19 +10,18 @@ use http::{HeaderMap, HeaderName, Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedMutexGuard;
-use wardgate_core::Target;
 
-use super::UpstreamError;
+use super::line::{Line, Wire};
+use super::source::{Carrier, Source};
+use super::{Overlooked, UpstreamError, Way};
+use crate::framing::{Answers, Switch};
 use crate::upload::Upload;
 
 /// Idle HTTP/1.1 connections kept for one origin.
 const MAX_IDLE_PER_ORIGIN: usize = 32;
 /// The largest head of an answer, in bytes.
 const MAX_HEAD: usize = 256 * 1024;
-/// The most header fields of an answer.
-const MAX_FIELDS: usize = 256;
 /// Exchanges on one HTTP/2 connection before another one is opened, as long as there are not too many.
 const BUSY_STREAMS: usize = 32;
 const MAX_SHARED_PER_ORIGIN: usize = 8;
@@ -44,7 +44,7 @@ pub(crate) struct Pool {
 
 #[derive(Default)]
 struct Origin {
-    idle: Vec<(http1::SendRequest<Upload>, Instant)>,
+    idle: Vec<(Line, Instant)>,
     shared: Vec<Shared>,
     /// Held while connecting, so that requests which arrive together share one HTTP/2 connection. HTTP/1.1 origins
     /// are known after the first connection and are not made to wait.
@@ -60,9 +60,10 @@ struct Shared {
     flights: Flight,
 }
 
-/// An exchange under way on an HTTP/2 connection. Travels with the answer until its body is done.
-#[derive(Clone, Default)]
-pub(crate) struct Flight(Arc<()>);
+/// An exchange under way on an HTTP/2 connection, with what was overlooked when that was opened. Travels with the answer
+/// until its body is done.
+#[derive(Clone)]
+pub(crate) struct Flight(Arc<Option<Overlooked>>);
 
 impl Flight {
     /// Exchanges under way beside the connection itself.
@@ -78,6 +79,20 @@ impl Origin {
         let many = self.shared.len() >= MAX_SHARED_PER_ORIGIN;
         let free = self.shared.iter_mut().min_by_key(|shared| shared.flights.count())?;
         (many || free.flights.count() < BUSY_STREAMS).then_some(free)
+    }
+
+    /// The HTTP/1.1 connection used last of those that can be used now. What was closed meanwhile is dropped.
+    fn ready(&mut self) -> Option<Line> {
+        for place in (0..self.idle.len()).rev() {
+            let (line, _) = &mut self.idle[place];
+            if line.is_ready() {
+                return Some(self.idle.swap_remove(place).0);
+            }
+            if line.is_closed() {
+                self.idle.swap_remove(place);
+            }
+        }
+        None
     }
 }
 
@@ -97,25 +112,23 @@ impl Pool {
     }
 
     /// A connection that is ready now.
-    pub(super) fn take(&self, target: &Target) -> Option<Lease> {
+    pub(super) fn take(&self, way: Way<'_>) -> Option<Lease> {
         let mut origins = self.origins();
-        let origin = origins.get_mut(key(target))?;
+        let origin = origins.get_mut(&*key(way))?;
         if let Some(shared) = origin.shared() {
             shared.used = Instant::now();
             let sender = Sender::Http2(shared.sender.clone(), shared.flights.clone());
-            return Some(Lease::new(target, sender, true));
+            return Some(Lease::new(way, sender, true));
         }
-        origin.idle.retain(|(sender, _)| !sender.is_closed());
-        let ready = origin.idle.iter().rposition(|(sender, _)| sender.is_ready())?;
-        let (sender, _) = origin.idle.swap_remove(ready);
-        Some(Lease::new(target, Sender::Http1(sender), true))
+        let line = origin.ready()?;
+        Some(Lease::new(way, Sender::Http1(line), true))
     }
 
     /// Waits for the turn to open a connection; nothing to wait for where the origin speaks HTTP/1.1.
-    pub(super) async fn turn_to_connect(&self, target: &Target) -> Option<OwnedMutexGuard<()>> {
+    pub(super) async fn turn_to_connect(&self, way: Way<'_>) -> Option<OwnedMutexGuard<()>> {
         let connecting = {
             let mut origins = self.origins();
-            let origin = origins.entry(key(target).into()).or_default();
+            let origin = origins.entry(key(way).into()).or_default();
             if origin.speaks_http1 {
                 return None;
             }
@@ -127,8 +140,9 @@ impl Pool {
     fn sweep(&self) {
         let limit = self.keep_alive;
         self.origins().retain(|_, origin| {
-            origin.idle.retain(|(sender, since)| {
-                !sender.is_closed() && (since.elapsed() < limit || !sender.is_ready())
+            origin.idle.retain_mut(|(line, since)| {
+                let may_go = line.is_ready() && since.elapsed() >= limit;
+                !may_go && !line.is_closed()
             });
             origin.shared.retain(|shared| {
                 !shared.sender.is_closed() && (shared.used.elapsed() < limit || shared.flights.count() > 0)
@@ -138,19 +152,40 @@ impl Pool {
         });
     }
 
+    fn give_back(&self, key: Key, line: Line) {
+        if line.is_closed() {
+            return;
+        }
+        let mut origins = self.origins();
+        let origin = match origins.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Origin { speaks_http1: true, ..Origin::default() }),
+        };
+        if origin.idle.len() < MAX_IDLE_PER_ORIGIN {
+            origin.idle.push((line, Instant::now()));
+        }
+    }
+
     fn origins(&self) -> MutexGuard<'_, HashMap<Key, Origin>> {
         self.origins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Scheme, host and port: what a connection is good for.
-fn key(target: &Target) -> &str {
-    let start = target.as_str();
-    &start[..target.scheme().as_str().len() + 3 + target.authority().len()]
+/// Scheme, host and port, and what is overlooked there: what a connection is good for.
+fn key(way: Way<'_>) -> Cow<'_, str> {
+    let target = way.target;
+    let place = &target.as_str()[..target.scheme().as_str().len() + 3 + target.authority().len()];
+    match way.exception {
+        None => Cow::Borrowed(place),
+        Some(exception) => Cow::Owned(format!(
+            "{place} {:?} {:?} {:?}",
+            exception.accept, exception.fingerprint, exception.until
+        )),
+    }
 }
 
 enum Sender {
-    Http1(http1::SendRequest<Upload>),
+    Http1(Line),
     Http2(http2::SendRequest<Upload>, Flight),
 }
 
@@ -164,8 +199,8 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    fn new(target: &Target, sender: Sender, reused: bool) -> Self {
-        Self { key: key(target).into(), sender, reused, own: false }
+    fn new(way: Way<'_>, sender: Sender, reused: bool) -> Self {
+        Self { key: key(way).into(), sender, reused, own: false }
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -181,13 +216,20 @@ impl Lease {
         &mut self,
         request: Request<Upload>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Upload>>> {
-        match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender, flight) => {
-                let mut answer = sender.try_send_request(request).await?;
-                answer.extensions_mut().insert(flight.clone());
-                Ok(answer)
-            }
+        let (mut answer, overlooked) = match &mut self.sender {
+            Sender::Http1(line) => (line.send(request).await?, &line.overlooked),
+            Sender::Http2(sender, flight) => (sender.try_send_request(request).await?, &*flight.0),
+        };
+        if let Some(overlooked) = overlooked {
+            answer.extensions_mut().insert(overlooked.clone());
+        }
+        Ok(answer)
+    }
+
+    /// Lets the connection run by itself from now on, whether or not anybody waits for its answer.
+    pub(super) fn set_free(&mut self) {
+        if let Sender::Http1(line) = &mut self.sender {
+            line.set_free();
         }
     }
 
@@ -206,27 +248,45 @@ impl Lease {
 
     /// Keeps an HTTP/1.1 connection for this client alone: the origin knows it by its connection.
     pub(super) fn keep(self, own: &OwnOrigins) {
-        if let Sender::Http1(sender) = self.sender {
-            own.keep(self.key, sender);
+        if let Sender::Http1(mut line) = self.sender {
+            line.set_free();
+            own.keep(self.key, line);
         }
     }
 
-    /// Returns an HTTP/1.1 connection; it is ready for the next request once the answer's body has been read.
-    pub(super) fn give_back(self, pool: &Pool, own: &OwnOrigins) {
+    /// What carries the answer's body. A connection that runs by itself is given back at once, and is ready for the
+    /// next request when the body has been read; the body brings back any other.
+    pub(super) fn carry(self, body: Incoming, pool: &Arc<Pool>, own: &OwnOrigins) -> Source {
         if self.own {
-            return self.keep(own);
+            self.keep(own);
+            return Source::from(body);
         }
-        let Sender::Http1(sender) = self.sender else { return };
-        if sender.is_closed() {
-            return;
+        match self.sender {
+            Sender::Http2(_, flight) => Source::new(body, Carrier::Http2(flight)),
+            Sender::Http1(line) if line.is_free() => {
+                pool.give_back(self.key, line);
+                Source::from(body)
+            }
+            Sender::Http1(line) => Source::new(
+                body,
+                Carrier::Http1(Box::new(Return { line, key: self.key, pool: Arc::clone(pool) })),
+            ),
         }
-        let mut origins = pool.origins();
-        let origin = match origins.entry(self.key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Origin { speaks_http1: true, ..Origin::default() }),
-        };
-        if origin.idle.len() < MAX_IDLE_PER_ORIGIN {
-            origin.idle.push((sender, Instant::now()));
+    }
+}
+
+/// A connection that comes back once an answer has been received over it.
+pub(crate) struct Return {
+    pub(super) line: Line,
+    key: Key,
+    pool: Arc<Pool>,
+}
+
+impl Return {
+    /// Gives the connection back, unless it ended with the answer.
+    pub(super) fn give_back(mut self) {
+        if self.line.is_ready() {
+            self.pool.give_back(self.key, self.line);
         }
     }
 }
@@ -234,23 +294,27 @@ impl Lease {
 /// Connections to origins that log in a connection rather than a request (NTLM, Negotiate): what is sent on them is
 /// done in that person's name, so each belongs to one client connection and ends with it.
 #[derive(Default)]
-pub(crate) struct OwnOrigins(Mutex<Vec<(Key, http1::SendRequest<Upload>)>>);
+pub(crate) struct OwnOrigins(Mutex<Vec<(Key, Line)>>);
 
 impl OwnOrigins {
-    pub(super) fn take(&self, target: &Target) -> Option<Lease> {
+    pub(super) fn take(&self, way: Way<'_>) -> Option<Lease> {
         let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        own.retain(|(_, sender)| !sender.is_closed());
-        let place = own.iter().position(|(known, sender)| **known == *key(target) && sender.is_ready())?;
-        let (_, sender) = own.swap_remove(place);
-        Some(Lease { own: true, ..Lease::new(target, Sender::Http1(sender), true) })
+        own.retain(|(_, line)| !line.is_closed());
+        if own.is_empty() {
+            return None;
+        }
+        let wanted = key(way);
+        let place = own.iter_mut().position(|(known, line)| **known == *wanted && line.is_ready())?;
+        let (_, line) = own.swap_remove(place);
+        Some(Lease { own: true, ..Lease::new(way, Sender::Http1(line), true) })
     }
 
-    fn keep(&self, key: Key, sender: http1::SendRequest<Upload>) {
+    fn keep(&self, key: Key, line: Line) {
         let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if own.len() >= MAX_OWN {
             own.remove(0);
         }
-        own.push((key, sender));
+        own.push((key, line));
     }
 }
 
@@ -262,35 +326,36 @@ pub(super) fn names_connection_login(headers: &HeaderMap, name: HeaderName) -> b
     })
 }
 
-/// Speaks HTTP/1.1 over a new connection.
-pub(super) async fn http1<I>(target: &Target, stream: I) -> Result<Lease, UpstreamError>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+/// Speaks HTTP/1.1 over a new connection, on which every answer is checked before it is read.
+pub(super) async fn http1(
+    way: Way<'_>,
+    wire: Wire,
+    switch: Switch,
+    overlooked: Option<Overlooked>,
+) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http1::Builder::new()
         .max_header_size(MAX_HEAD)
-        .max_headers(MAX_FIELDS)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Answers::new(wire, switch)))
         .await
         .map_err(|_| UpstreamError::Closed)?;
-    tokio::spawn(connection.with_upgrades());
-    Ok(Lease::new(target, Sender::Http1(sender), false))
+    Ok(Lease::new(way, Sender::Http1(Line::new(sender, connection, overlooked)), false))
 }
 
 /// Speaks HTTP/2 over a new connection.
-pub(super) async fn http2<I>(target: &Target, stream: I) -> Result<Lease, UpstreamError>
-where
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+pub(super) async fn http2(
+    way: Way<'_>,
+    wire: Wire,
+    overlooked: Option<Overlooked>,
+) -> Result<Lease, UpstreamError> {
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(PING_AFTER)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(wire))
         .await
         .map_err(|_| UpstreamError::Closed)?;
     tokio::spawn(connection);
-    Ok(Lease::new(target, Sender::Http2(sender, Flight::default()), false))
+    Ok(Lease::new(way, Sender::Http2(sender, Flight(Arc::new(overlooked))), false))
 }

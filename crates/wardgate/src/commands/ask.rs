@@ -1,12 +1,9 @@
-//! `wardgate health` and `wardgate ca`: small questions about the installation.
+//! `wardgate health`: a small question to the running proxy.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use wardgate_tls::Authority;
-
-use super::print;
 use crate::config::Config;
 use crate::exit::Failure;
 
@@ -40,9 +37,4 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
-}
-
-/// Prints the CA certificate; makes the CA where there is none yet.
-pub(crate) fn export_ca(config: &Config) -> Result<(), Failure> {
-    print(Authority::open_or_create(&config.certs.dir).map_err(Failure::system)?.certificate_pem())
 }

@@ -1,14 +1,18 @@
 //! The commands that answer a question and end.
 
 mod ask;
+mod authority;
 mod check;
 mod classify;
+mod limits;
 mod pinned;
 mod records;
 
-pub(crate) use ask::{export_ca, health};
+pub(crate) use ask::health;
+pub(crate) use authority::ca;
 pub(crate) use check::{check, explain};
 pub(crate) use classify::classify;
+pub(crate) use limits::limits;
 pub(crate) use pinned::pinned;
 pub(crate) use records::{digest, users};
 
