@@ -69,7 +69,7 @@ async fn main() {
     let page: Arc<[u8]> = response().into();
     let http = serve(None, Arc::clone(&page)).await;
     let https = serve(Some(pki.server(&["http/1.1"])), page).await;
-    let site = site(&pki);
+    let site = site(&pki, &[http.port(), https.port()]);
     let wardgate = site.start().await;
 
     println!("| way | connections | requests | requests/s | proxy CPU µs/request |");
@@ -105,9 +105,8 @@ impl Connections {
     }
 }
 
-/// The tests' policy, with a group for each way.
-/// A site under the shipped policy, with two groups more.
-fn site(pki: &Pki) -> Site {
+/// A site under the shipped policy, with two groups more, and with the origin's ports among those of web pages.
+fn site(pki: &Pki, ports: &[u16]) -> Site {
     let mut site = Site::new(pki);
     let policy = site.path("shipped");
     wardgate_policy::write_embedded(&policy).unwrap();
@@ -117,6 +116,10 @@ fn site(pki: &Pki) -> Site {
          [[group]]\nname = \"tunnelled\"\naddresses = [\"{TUNNELLED}\"]\nsettings = {{ intercept = false }}"
     );
     std::fs::write(policy.join("groups.toml"), format!("{groups}\n{more}\n")).unwrap();
+    let rules = std::fs::read_to_string(policy.join("rules.toml")).unwrap();
+    let usual =
+        ports.iter().fold("ports_other_than = [".to_owned(), |list, port| list + &format!("{port}, "));
+    std::fs::write(policy.join("rules.toml"), rules.replace("ports_other_than = [", &usual)).unwrap();
     site.set("policy", "dir", policy.to_str().unwrap());
     site.set("proxy", "max_connections_per_client", 100_000);
     site

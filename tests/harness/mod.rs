@@ -1,9 +1,11 @@
 //! What the end-to-end tests are made of: an origin, a client, mail and webhook servers, and Wardgate itself.
 
+pub(crate) mod bytes;
 pub(crate) mod chains;
 pub(crate) mod client;
 pub(crate) mod files;
 pub(crate) mod git;
+pub(crate) mod hello;
 pub(crate) mod http2;
 pub(crate) mod listed;
 pub(crate) mod marionette;

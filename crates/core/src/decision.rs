@@ -16,10 +16,31 @@ use crate::{
 pub enum Phase {
     /// CONNECT: only host and port are known. The answer carries a [`Route`].
     Connect,
+    /// A CONNECT whose first bytes are there. The answer carries a [`Route`] again: what was to be a tunnel may have
+    /// to be opened or closed after all.
+    Opened(Carried),
     /// The request's head is known, and what was written in it.
     Request,
     /// Text of this kind has been read: a page, or a request's body.
     Text(TextKind),
+}
+
+impl Phase {
+    /// Whether the answer says what becomes of a CONNECT.
+    pub fn is_connect(self) -> bool {
+        matches!(self, Self::Connect | Self::Opened(_))
+    }
+}
+
+/// What a tunnel turned out to carry. Plain HTTP is not among it: its requests are decided one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carried {
+    /// TLS that says which host it is for.
+    Tls,
+    /// TLS that does not say which host it is for, though the CONNECT named one.
+    UnnamedTls,
+    /// Neither TLS nor HTTP.
+    Other,
 }
 
 /// Whether a person asked for this page, or a page asked for it.
@@ -202,6 +223,39 @@ pub struct Decision {
     pub concerns: Vec<Concern>,
 }
 
+impl Decision {
+    /// The stricter of two decisions on one exchange that goes by two names, with the concerns of both. Where neither
+    /// is stricter this one stays.
+    pub fn stricter(self, other: Self) -> Self {
+        let (mut stricter, lenient) =
+            if other.strictness() > self.strictness() { (other, self) } else { (self, other) };
+        add_concerns(&mut stricter.concerns, &lenient.concerns);
+        stricter
+    }
+
+    /// What is stopped is stricter than what is looked at, and that stricter than what passes unread. A group that is
+    /// only watched is spared both alike.
+    fn strictness(&self) -> (u8, Verdict) {
+        let route = match self.route {
+            Some(Route::Refuse) => 2,
+            Some(Route::Intercept) => 1,
+            Some(Route::Tunnel) | None => 0,
+        };
+        (route, self.spared.unwrap_or(self.verdict))
+    }
+}
+
+/// Adds concerns to others: one a theme, the graver stays.
+pub(crate) fn add_concerns(concerns: &mut Vec<Concern>, more: &[Concern]) {
+    for concern in more {
+        match concerns.iter_mut().find(|known| known.theme == concern.theme) {
+            Some(known) if known.level < concern.level => *known = concern.clone(),
+            Some(_) => {}
+            None => concerns.push(concern.clone()),
+        }
+    }
+}
+
 /// A group, by its place in the policy that named it. Means nothing in another policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct GroupId(pub u16);
@@ -211,6 +265,15 @@ pub struct GroupId(pub u16);
 pub struct Membership {
     /// At least one group.
     pub groups: Arc<[GroupId]>,
+}
+
+/// How a client came to the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// In the clear, as clients on site do.
+    Plain,
+    /// Inside TLS, as clients off site do.
+    Tls,
 }
 
 /// Whether a client must say who it is.
@@ -287,8 +350,8 @@ pub trait Decide: Send + Sync {
     /// SHA-256 of the policy files in lower-case hex: names the policy in every event.
     fn hash(&self) -> &Arc<str>;
 
-    /// Whether a client at this address must log in.
-    fn login(&self, address: IpAddr) -> Login;
+    /// Whether a client at this address, coming this way, must log in.
+    fn login(&self, address: IpAddr, entrance: Entrance) -> Login;
 
     /// The user or device that is known by this address alone; an IPv4 address counts in IPv6 clothing too.
     fn address_user(&self, address: IpAddr) -> Option<UserName>;
@@ -315,4 +378,60 @@ pub struct Ruleset {
     pub policy: Arc<dyn Decide>,
     /// Finds.
     pub pipeline: Pipeline,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(rule: &str, verdict: Verdict, route: Option<Route>, spared: Option<Verdict>) -> Decision {
+        Decision {
+            verdict,
+            route,
+            rule: RuleRef::built_in(rule),
+            category: None,
+            theme: None,
+            spared,
+            concerns: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_stricter_of_two_decisions() {
+        use Route::{Intercept, Refuse, Tunnel};
+        use Verdict::{Allow, Block, Warn};
+        for (name, first, second, expected) in [
+            ("block before allow", (Allow, None, None), (Block, None, None), "second"),
+            ("block before warn", (Block, None, None), (Warn, None, None), "first"),
+            ("the first of two alike", (Allow, None, None), (Allow, None, None), "first"),
+            (
+                "looked at before unread",
+                (Allow, Some(Tunnel), None),
+                (Allow, Some(Intercept), None),
+                "second",
+            ),
+            (
+                "refused before looked at",
+                (Block, Some(Refuse), None),
+                (Allow, Some(Intercept), None),
+                "first",
+            ),
+            ("what a watched group was spared", (Allow, None, None), (Allow, None, Some(Block)), "second"),
+        ] {
+            let first = decision("first", first.0, first.1, first.2);
+            let second = decision("second", second.0, second.1, second.2);
+            assert_eq!(&*first.stricter(second).rule.name, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_concerns_of_both_decisions_stay() {
+        let concern = |theme: &str, level| Concern { theme: theme.into(), category: "c".into(), level };
+        let mut first = decision("first", Verdict::Allow, None, None);
+        first.concerns = vec![concern("a", AlertLevel::Daily), concern("b", AlertLevel::Daily)];
+        let mut second = decision("second", Verdict::Block, None, None);
+        second.concerns = vec![concern("b", AlertLevel::Immediate)];
+        let both = first.stricter(second).concerns;
+        assert_eq!(both, [concern("b", AlertLevel::Immediate), concern("a", AlertLevel::Daily)]);
+    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
 
+use crate::decision::add_concerns;
 use crate::{
     BoxFuture, Concern, Decision, Fault, Finding, GroupName, IdentitySource, Purpose, Route, RuleRef, Target,
     TextKind, TlsProblem, UserName, Verdict,
@@ -105,6 +106,17 @@ pub struct WrittenText {
     pub text: Box<str>,
 }
 
+/// The names under which a tunnel's destination was given, where they do not agree. Canonical, without port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fronting {
+    /// The host of the CONNECT.
+    pub connect: Box<str>,
+    /// The server name in the ClientHello; nothing where there was none, or no TLS.
+    pub sni: Option<Box<str>>,
+    /// The host of the request inside; nothing for the CONNECT itself.
+    pub host: Option<Box<str>>,
+}
+
 /// The record of one exchange.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -132,6 +144,10 @@ pub struct Event {
     pub purpose: Purpose,
     /// What became of a CONNECT.
     pub route: Option<Route>,
+    /// The names of the destination, where they do not agree.
+    pub fronting: Option<Fronting>,
+    /// How the client turned down the certificate that it was shown: the TLS alert, or `closed`.
+    pub tls_refused: Option<Cow<'static, str>>,
     /// Allow, warn or block.
     pub verdict: Verdict,
     /// The verdict that a monitor-only group was spared.
@@ -189,6 +205,8 @@ impl Event {
             protocol: "HTTP/1.1",
             purpose: Purpose::Navigation,
             route: None,
+            fronting: None,
+            tls_refused: None,
             verdict: Verdict::Allow,
             spared: None,
             continued: false,
@@ -226,13 +244,7 @@ impl Event {
 
     /// Takes over the concerns of a decision, and nothing else of it.
     pub fn concerned(&mut self, decision: &Decision) {
-        for concern in &decision.concerns {
-            match self.concerns.iter_mut().find(|known| known.theme == concern.theme) {
-                Some(known) if known.level < concern.level => *known = concern.clone(),
-                Some(_) => {}
-                None => self.concerns.push(concern.clone()),
-            }
-        }
+        add_concerns(&mut self.concerns, &decision.concerns);
     }
 
     /// Takes over a verdict that no policy was asked for, such as on a request that could not be understood. A
@@ -242,6 +254,14 @@ impl Event {
             self.rule = Some(RuleRef::built_in(rule));
             self.verdict = verdict;
         }
+    }
+
+    /// Takes back what policy decided on a CONNECT: what came in the tunnel is refused under this built-in rule.
+    pub fn overruled(&mut self, rule: &str) {
+        self.rule = Some(RuleRef::built_in(rule));
+        self.verdict = Verdict::Block;
+        self.route = Some(Route::Refuse);
+        self.spared = None;
     }
 
     /// Notes how the exchange ended.
@@ -269,7 +289,7 @@ pub trait Journal: Send + Sync {
 /// Holds the event of an exchange that is under way, and records it when dropped: however the exchange ends, by
 /// return, error, panic or a client that hangs up, there is one event.
 pub struct EventGuard {
-    /// In a box, because the guard travels from station to station.
+    /// In a box: the guard travels from station to station, and lies in every tunnel for as long as that is open.
     event: Option<Box<Event>>,
     began: Instant,
     journal: Arc<dyn Journal>,

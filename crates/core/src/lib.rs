@@ -20,11 +20,11 @@ pub mod who;
 pub use category::{CategoryName, GroupName, ThemeName};
 pub use certificate::{CertificateException, Excusable, Fingerprint, TlsProblem};
 pub use decision::{
-    AlertLevel, Concern, Decide, Decision, Fault, GroupId, GroupSettings, HelpLine, Login, Membership,
-    OnError, Phase, Purpose, Question, Route, RuleRef, Ruleset, Verdict, Wording,
+    AlertLevel, Carried, Concern, Decide, Decision, Entrance, Fault, GroupId, GroupSettings, HelpLine, Login,
+    Membership, OnError, Phase, Purpose, Question, Route, RuleRef, Ruleset, Verdict, Wording,
 };
 pub use diagnostic::{Diagnostic, Position, Severity};
-pub use event::{Event, EventGuard, EventId, Journal, Outcome, Unrecordable, WrittenText};
+pub use event::{Event, EventGuard, EventId, Fronting, Journal, Outcome, Unrecordable, WrittenText};
 pub use finding::{CERTAIN, Evidence, Finding, PhraseHit, TextKind};
 pub use pipeline::{Pipeline, Scan, StageFailure};
 pub use stage::{Inspector, Report, RequestHead, Stage, Written};

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use wardgate_core::{
-    AlertLevel, Concern, Event, Evidence, Finding, IdentitySource, Outcome, PhraseHit, Purpose, Route,
-    RuleRef, TextKind, Verdict, WrittenText,
+    AlertLevel, Concern, Event, Evidence, Finding, Fronting, IdentitySource, Outcome, PhraseHit, Purpose,
+    Route, RuleRef, TextKind, Verdict, WrittenText,
 };
 
 /// Longest URL recorded, in bytes.
@@ -93,6 +93,12 @@ pub struct Record<'a> {
     /// What became of a CONNECT.
     #[serde(rename = "wardgate.route", default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
+    /// The names of a tunnel's destination, where they do not agree.
+    #[serde(rename = "wardgate.fronting", default, skip_serializing_if = "Option::is_none")]
+    pub fronting: Option<RecordedFronting<'a>>,
+    /// How the client turned down the certificate: a TLS alert, or `closed`.
+    #[serde(rename = "wardgate.tls_refused", default, skip_serializing_if = "Option::is_none")]
+    pub tls_refused: Option<Cow<'a, str>>,
     /// The verdict that a monitor-only group was spared.
     #[serde(rename = "wardgate.spared", default, skip_serializing_if = "Option::is_none")]
     pub spared: Option<Verdict>,
@@ -157,6 +163,18 @@ impl From<Outcome> for Success {
             _ => Self::Failure,
         }
     }
+}
+
+/// The names under which a tunnel's destination was given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedFronting<'a> {
+    /// The host of the CONNECT.
+    pub connect: Cow<'a, str>,
+    /// The server name in the ClientHello; `null` where there was none.
+    pub sni: Option<Cow<'a, str>>,
+    /// The host of the request inside; left out for the CONNECT itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Cow<'a, str>>,
 }
 
 /// A reason to tell somebody about this person.
@@ -265,6 +283,8 @@ impl<'a> From<&'a Event> for Record<'a> {
             rule: event.rule.as_ref().map(|rule| Cow::Borrowed(&*rule.name)),
             ruleset: event.rule.as_ref().and_then(place),
             route: event.route,
+            fronting: event.fronting.as_ref().map(RecordedFronting::from),
+            tls_refused: event.tls_refused.as_deref().map(Cow::Borrowed),
             spared: event.spared,
             continued: event.continued,
             category: event.category.as_ref().map(|category| category.as_str().into()),
@@ -287,6 +307,16 @@ impl<'a> From<&'a Event> for Record<'a> {
             detail: event.detail.as_deref().map(Cow::Borrowed),
             cut: cuts.keys,
             policy_hash: Cow::Borrowed(&event.policy_hash),
+        }
+    }
+}
+
+impl<'a> From<&'a Fronting> for RecordedFronting<'a> {
+    fn from(fronting: &'a Fronting) -> Self {
+        Self {
+            connect: Cow::Borrowed(&fronting.connect),
+            sni: fronting.sni.as_deref().map(Cow::Borrowed),
+            host: fronting.host.as_deref().map(Cow::Borrowed),
         }
     }
 }

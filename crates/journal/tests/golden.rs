@@ -13,8 +13,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::Value;
 use wardgate_core::{
-    AlertLevel, CERTAIN, Concern, Event, Evidence, Excusable, Fault, Finding, IdentitySource, Outcome,
-    PhraseHit, Purpose, Route, RuleRef, Target, TextKind, TlsProblem, UserName, Verdict, WrittenText,
+    AlertLevel, CERTAIN, Concern, Event, Evidence, Excusable, Fault, Finding, Fronting, IdentitySource,
+    Outcome, PhraseHit, Purpose, Route, RuleRef, Target, TextKind, TlsProblem, UserName, Verdict,
+    WrittenText,
 };
 use wardgate_journal::Record;
 
@@ -185,7 +186,22 @@ fn certificate_overlooked() -> Event {
     }
 }
 
-fn events() -> [Event; 8] {
+fn fronted() -> Event {
+    Event {
+        route: Some(Route::Intercept),
+        fronting: Some(Fronting {
+            connect: "front.example".into(),
+            sni: Some("hidden.example".into()),
+            host: Some("front.example".into()),
+        }),
+        status: Some(200),
+        outcome: Outcome::ClientClosed,
+        tls_refused: Some(Cow::Borrowed("unknown_ca")),
+        ..event("10.1.2.9", "https://front.example/")
+    }
+}
+
+fn events() -> [Event; 9] {
     [
         allowed(),
         blocked_by_list(),
@@ -195,6 +211,7 @@ fn events() -> [Event; 8] {
         malformed(),
         too_long(),
         certificate_overlooked(),
+        fronted(),
     ]
 }
 

@@ -6,15 +6,19 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use wardgate_core::{
-    AlertLevel, CertificateException, Concern, Decide, Decision, GroupSettings, Host, Login, Membership,
-    OnError, Phase, Purpose, Question, Route, RuleRef, TextKind, UserName, Verdict, Who, Wording,
+    AlertLevel, Carried, CertificateException, Concern, Decide, Decision, Entrance, GroupSettings, Host,
+    Login, Membership, OnError, Phase, Purpose, Question, Route, RuleRef, TextKind, UserName, Verdict, Who,
+    Wording,
 };
 
-use crate::policy::{ON_ERROR, Policy};
+use crate::policy::{NOT_TLS, NeverIntercept, ON_ERROR, Policy};
+use crate::raw::Passes;
 use crate::rule::{Fact, Miss};
 
 /// What a person reads when a page could not be looked at.
 const UNREADABLE: &str = "This page could not be checked, so it is not shown.";
+/// What a person reads where a program asked for something else than a page.
+const WEB_ONLY: &str = "Only web pages are opened on this network.";
 
 /// The rule that applies, before anybody is spared.
 pub(crate) struct Ruling<'a> {
@@ -35,10 +39,14 @@ impl Decide for Policy {
         &self.hash
     }
 
-    fn login(&self, address: IpAddr) -> Login {
+    fn login(&self, address: IpAddr, entrance: Entrance) -> Login {
         let address = address.to_canonical();
         let range = self.identity.ranges.iter().find(|(range, _)| range.contains(&address));
-        range.map_or(self.identity.login, |(_, login)| *login)
+        match (range, entrance) {
+            (Some((_, login)), _) => *login,
+            (None, Entrance::Plain) => self.identity.login,
+            (None, Entrance::Tls) => self.identity.off_site,
+        }
     }
 
     fn address_user(&self, address: IpAddr) -> Option<UserName> {
@@ -54,7 +62,7 @@ impl Decide for Policy {
     }
 
     fn decide(&self, question: &Question<'_>) -> Decision {
-        if question.phase == Phase::Connect && !self.tunnels(question) {
+        if question.phase.is_connect() && !self.tunnels(question) {
             return self.intercept(question);
         }
         let facts = self.facts(question);
@@ -63,7 +71,7 @@ impl Decide for Policy {
         let verdict = if spares { Verdict::Allow } else { ruling.verdict };
         Decision {
             verdict,
-            route: (question.phase == Phase::Connect).then(|| unopened(verdict)),
+            route: question.phase.is_connect().then(|| unopened(verdict)),
             rule: ruling.rule.clone(),
             category: ruling.category.map(|number| self.categories.categories[number].name.clone()),
             theme: ruling
@@ -138,9 +146,16 @@ impl Policy {
             }
         }
 
-        // 5. Everything else is allowed; a tunnel that stays closed says why.
-        let closed = self.never_intercept.get(host).filter(|_| question.phase == Phase::Connect);
-        Ruling::of(closed.unwrap_or(&self.built_in.default), Verdict::Allow)
+        // 5. Everything else is allowed but what is neither TLS nor HTTP; a tunnel that stays closed says why.
+        let closed = self.never_intercept.get(host).filter(|_| question.phase.is_connect());
+        let other = question.phase == Phase::Opened(Carried::Other);
+        match closed {
+            Some(closed) if !other || closed.passes == Passes::Anything => {
+                Ruling::of(&closed.rule, Verdict::Allow)
+            }
+            _ if other => Ruling::of(&self.built_in.not_tls, Verdict::Block),
+            _ => Ruling::of(&self.built_in.default, Verdict::Allow),
+        }
     }
 
     /// The findings as this policy sees them. A finding of a category that the policy does not know says nothing.
@@ -156,11 +171,13 @@ impl Policy {
 
     /// Whether the bytes of a CONNECT would pass unread: the group is not intercepted, the host must not be, or it is
     /// a help site. Help sites work without the school's certificate, and nobody keeps a record of what was read there.
+    /// What is not TLS cannot be opened.
     fn tunnels(&self, question: &Question<'_>) -> bool {
         let host = question.target.host();
         !self.settings(question.membership).intercept
+            || question.phase == Phase::Opened(Carried::Other)
             || self.help.get(host).is_some()
-            || self.never_intercept.get(host).is_some()
+            || self.never_intercept.get(host).is_some_and(|closed| is_left_closed(closed, question.phase))
     }
 
     /// The answer to a CONNECT that will be opened: each request in it is decided by itself, and a blocked host gets
@@ -224,11 +241,19 @@ impl Policy {
 
     /// What a rule itself says to the person, if it says anything.
     fn reason(&self, rule: &RuleRef) -> Option<Arc<str>> {
-        if &*rule.name == ON_ERROR {
-            return Some(UNREADABLE.into());
+        match &*rule.name {
+            ON_ERROR => return Some(UNREADABLE.into()),
+            NOT_TLS => return Some(WEB_ONLY.into()),
+            _ => {}
         }
         self.rules.iter().find(|known| known.at.name == rule.name)?.reason.clone()
     }
+}
+
+/// Whether a host that is never intercepted is left alone. TLS that does not say which host it is for could be for any
+/// behind the same address, so it is, only where the entry asks for that.
+fn is_left_closed(closed: &NeverIntercept, phase: Phase) -> bool {
+    phase != Phase::Opened(Carried::UnnamedTls) || closed.passes == Passes::Anything
 }
 
 /// What becomes of a CONNECT that is not opened. A warning cannot be shown there, and nobody can agree to what they
@@ -644,9 +669,15 @@ mod tests {
     #[test]
     fn login_and_devices_by_address() {
         let policy = policy();
-        assert_eq!(policy.login("10.1.2.3".parse().unwrap()), Login::Required);
-        assert_eq!(policy.login("::ffff:10.1.2.3".parse().unwrap()), Login::Required);
-        assert_eq!(policy.login("10.2.2.3".parse().unwrap()), Login::Optional);
+        for (name, address, entrance, expected) in [
+            ("a range", "10.1.2.3", Entrance::Plain, Login::Required),
+            ("a range in IPv6 clothing", "::ffff:10.1.2.3", Entrance::Plain, Login::Required),
+            ("no range", "10.2.2.3", Entrance::Plain, Login::Optional),
+            ("no range, off site", "10.2.2.3", Entrance::Tls, Login::Required),
+            ("a range that need not, off site", "10.4.2.3", Entrance::Tls, Login::Optional),
+        ] {
+            assert_eq!(policy.login(address.parse().unwrap(), entrance), expected, "{name}");
+        }
         let user = |address: &str| policy.address_user(address.parse().unwrap());
         assert_eq!(user("10.1.2.3").unwrap().as_str(), "reception");
         assert_eq!(user("::ffff:10.1.2.3").unwrap().as_str(), "reception");

@@ -136,7 +136,7 @@ impl TraceStep {
         let facts = policy.facts(&question);
         Self {
             phase: match step.phase {
-                Phase::Connect => "connect",
+                Phase::Connect | Phase::Opened(_) => "connect",
                 Phase::Request => "request",
                 Phase::Text(_) => "text",
             },

@@ -58,6 +58,9 @@ login = "optional"
 [[range]]
 addresses = ["10.1.0.0/16"]
 login = "required"
+[[range]]
+addresses = ["10.4.0.0/16"]
+login = "optional"
 [[address]]
 address = "10.1.2.3"
 user = "reception"

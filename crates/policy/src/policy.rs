@@ -12,6 +12,7 @@ use wardgate_core::{
 };
 
 use crate::hosts::HostMap;
+use crate::raw::Passes;
 use crate::resolve::certificates::CertificateExceptions;
 use crate::rule::Rule;
 
@@ -25,7 +26,7 @@ pub struct Policy {
     pub(crate) rules: Vec<Rule>,
     pub(crate) help: HostMap<RuleRef>,
     pub(crate) must_work: HostMap<RuleRef>,
-    pub(crate) never_intercept: HostMap<RuleRef>,
+    pub(crate) never_intercept: HostMap<NeverIntercept>,
     pub(crate) unread_hosts: Vec<UnreadHost>,
     pub(crate) certificate_exceptions: CertificateExceptions,
     pub(crate) built_in: BuiltIn,
@@ -87,6 +88,13 @@ pub struct UnreadHost {
     pub rule: RuleRef,
 }
 
+/// Why a tunnel is never opened, and what may pass in it.
+#[derive(Clone)]
+pub(crate) struct NeverIntercept {
+    pub(crate) rule: RuleRef,
+    pub(crate) passes: Passes,
+}
+
 /// What pages say whatever the decision.
 pub(crate) struct Words {
     pub(crate) organisation: Arc<str>,
@@ -100,6 +108,7 @@ pub(crate) struct BuiltIn {
     pub(crate) help: RuleRef,
     pub(crate) must_work: RuleRef,
     pub(crate) default: RuleRef,
+    pub(crate) not_tls: RuleRef,
 }
 
 /// The name of the rule that keeps help reachable.
@@ -114,6 +123,8 @@ pub(crate) const NEVER_INTERCEPT: &str = "<never-intercept>";
 pub(crate) const CERTIFICATE_EXCEPTION: &str = "<certificate-exception>";
 /// The name of the rule by which a tunnel is opened, so that each request in it is decided by itself.
 pub(crate) const INTERCEPT: &str = "<intercept>";
+/// The name of the rule by which a tunnel is closed that carries neither TLS nor HTTP.
+pub(crate) const NOT_TLS: &str = "<not-tls>";
 /// The name of the rule for what no other rule matched.
 pub(crate) const DEFAULT: &str = "<default>";
 
@@ -124,6 +135,7 @@ impl BuiltIn {
             help: at(HELP, "help.toml"),
             must_work: at(MUST_WORK, "must-work.toml"),
             default: at(DEFAULT, "rules.toml"),
+            not_tls: at(NOT_TLS, "rules.toml"),
         }
     }
 }
@@ -267,12 +279,19 @@ pub(crate) fn folded(name: &str) -> Cow<'_, str> {
 }
 
 /// Who must log in, and who is known by address.
-#[derive(Default)]
 pub(crate) struct Identity {
     pub(crate) login: Login,
+    /// For clients of the TLS listener that no range holds.
+    pub(crate) off_site: Login,
     /// The first range that holds the address counts.
     pub(crate) ranges: Vec<(IpNet, Login)>,
     pub(crate) users: HashMap<IpAddr, UserName>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { login: Login::Optional, off_site: Login::Required, ranges: Vec::new(), users: HashMap::new() }
+    }
 }
 
 /// One category.

@@ -79,6 +79,19 @@ pub(crate) struct Group {
 pub(crate) struct Identity {
     #[serde(default)]
     pub(crate) login: Login,
+    #[serde(default)]
+    pub(crate) off_site: OffSite,
+}
+
+/// Whether clients of the TLS listener must log in; they must where nothing is said.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(crate) struct OffSite(pub(crate) Login);
+
+impl Default for OffSite {
+    fn default() -> Self {
+        Self(Login::Required)
+    }
 }
 
 /// `[[range]]` of `identity.toml`
@@ -149,6 +162,8 @@ pub(crate) struct Rule {
     pub(crate) hosts: Option<Spanned<Vec<Text>>>,
     pub(crate) methods: Option<Spanned<Vec<Text>>>,
     pub(crate) ports: Option<Spanned<Vec<u16>>>,
+    pub(crate) ports_other_than: Option<Spanned<Vec<u16>>>,
+    pub(crate) carries: Option<Carries>,
     pub(crate) categories: Option<Spanned<Vec<Text>>>,
     pub(crate) themes: Option<Spanned<Vec<Text>>>,
     pub(crate) lists: Option<Spanned<Vec<Text>>>,
@@ -158,10 +173,40 @@ pub(crate) struct Rule {
     pub(crate) reason: Option<Text>,
 }
 
-/// `[[host]]` of `never-intercept.toml`, `[[service]]` of `must-work.toml`
+/// What a tunnel must carry for a rule to be about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Carries {
+    /// Neither TLS nor HTTP.
+    Other,
+}
+
+/// What may pass unread in a tunnel that is never opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Passes {
+    /// TLS that names the host.
+    #[default]
+    Tls,
+    /// Bytes of any kind.
+    Anything,
+}
+
+/// `[[host]]` of `never-intercept.toml`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Hosts {
+pub(crate) struct NeverIntercept {
+    pub(crate) name: Text,
+    pub(crate) hosts: Spanned<Vec<Text>>,
+    pub(crate) reason: Text,
+    #[serde(default)]
+    pub(crate) carries: Passes,
+}
+
+/// `[[service]]` of `must-work.toml`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Service {
     pub(crate) name: Text,
     pub(crate) hosts: Spanned<Vec<Text>>,
     pub(crate) reason: Text,

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wardgate_core::{Evidence, Finding, Membership, Question, RuleRef, TextKind, Verdict};
+use wardgate_core::{Carried, Evidence, Finding, Membership, Phase, Question, RuleRef, TextKind, Verdict};
 
 use crate::hosts::HostMap;
 use crate::policy::IdSet;
+use crate::raw::Carries;
 
 /// A rule of `rules.toml`. All conditions must hold; one that is absent always holds.
 pub(crate) struct Rule {
@@ -16,6 +17,9 @@ pub(crate) struct Rule {
     pub(crate) hosts: Option<HostMap<()>>,
     pub(crate) methods: Option<Box<[Box<str>]>>,
     pub(crate) ports: Option<Box<[u16]>>,
+    pub(crate) ports_other_than: Option<Box<[u16]>>,
+    /// What a tunnel must have turned out to carry.
+    pub(crate) carries: Option<Carries>,
     /// What one and the same finding must be like.
     pub(crate) about: Option<About>,
     pub(crate) action: Verdict,
@@ -66,6 +70,8 @@ pub(crate) enum Miss {
     Method,
     Port,
     Host,
+    /// The rule is about tunnels that carry something else.
+    Carried,
     /// Nothing was found that the rule is about.
     NotFound,
     /// What the rule is about was found, too weakly.
@@ -84,6 +90,7 @@ impl fmt::Display for Miss {
             Self::Method => f.write_str("for other methods"),
             Self::Port => f.write_str("for other ports"),
             Self::Host => f.write_str("for other hosts"),
+            Self::Carried => f.write_str("for what tunnels carry otherwise"),
             Self::NotFound => f.write_str("nothing found that it is about"),
             Self::TooWeak { score, limit } => write!(f, "found with {score} points, counts from {limit}"),
             Self::NotNeeded => f.write_str("not called for"),
@@ -104,13 +111,28 @@ impl Rule {
         if self.methods.as_ref().is_some_and(|methods| !methods.iter().any(|m| **m == *question.method)) {
             return Err(Miss::Method);
         }
-        if self.ports.as_ref().is_some_and(|ports| !ports.contains(&question.target.port())) {
+        let port = question.target.port();
+        if self.ports.as_ref().is_some_and(|ports| !ports.contains(&port))
+            || self.ports_other_than.as_ref().is_some_and(|ports| ports.contains(&port))
+        {
             return Err(Miss::Port);
+        }
+        if !self.is_about(question.phase) {
+            return Err(Miss::Carried);
         }
         if self.hosts.as_ref().is_some_and(|hosts| hosts.get(question.target.host()).is_none()) {
             return Err(Miss::Host);
         }
         self.about.as_ref().map(|about| about.judge(facts)).transpose()
+    }
+
+    /// What is neither TLS nor HTTP passes only where a rule says so in so many words; what blocks a host blocks that
+    /// too.
+    fn is_about(&self, phase: Phase) -> bool {
+        match self.carries {
+            Some(Carries::Other) => phase == Phase::Opened(Carried::Other),
+            None => phase != Phase::Opened(Carried::Other) || self.action != Verdict::Allow,
+        }
     }
 
     fn is_for(&self, membership: &Membership) -> bool {

@@ -12,7 +12,7 @@ const MAX_TOML_BYTES: usize = 4 << 20;
 /// Farthest spelling that is still taken for a slip of the keyboard, as a share of the word's length: one third.
 const SLIP_SHARE: usize = 3;
 /// Most names that a help text counts up.
-const MAX_NAMED: usize = 12;
+const MAX_NAMED: usize = 20;
 
 /// A file by its path relative to the policy directory, with its text.
 #[derive(Clone, Copy)]

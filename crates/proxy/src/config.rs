@@ -15,6 +15,16 @@ pub struct ProxyConfig {
     pub listen: SocketAddr,
     /// `host:port` that the PAC file names; the address that the PAC file was fetched from where absent.
     pub public: Option<String>,
+    /// Address and port at which clients reach the proxy over TLS; nowhere where absent.
+    pub tls_listen: Option<SocketAddr>,
+    /// `host:port` that the PAC file names for it; the host of `public`, or the one that the PAC file was fetched from,
+    /// where absent.
+    pub tls_public: Option<String>,
+    /// The certificate shown there, with its chain, in PEM; one of the school's CA for the host of `tls_public` or
+    /// `public` where absent.
+    pub tls_certificate: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    pub tls_key: Option<PathBuf>,
     /// Connections at a time, all clients together.
     pub max_connections: usize,
     /// Connections at a time from one address. A site behind one address counts as one client.
@@ -44,6 +54,10 @@ impl Default for ProxyConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 3128)),
             public: None,
+            tls_listen: None,
+            tls_public: None,
+            tls_certificate: None,
+            tls_key: None,
             max_connections: 20_000,
             max_connections_per_client: 1_000,
             max_exchanges_per_client: 1_000,

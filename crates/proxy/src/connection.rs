@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics::counter;
 use tokio::io::{AsyncRead, AsyncWrite};
-use wardgate_core::{EventGuard, Outcome, Scheme, Target, Verdict, Who};
+use wardgate_core::{Entrance, EventGuard, Fronting, Host, Outcome, Scheme, Target, Verdict, Who};
 
 use crate::config::seconds;
 use crate::framing::{Framed, Framing, MAX_FIELDS, StreamCounts, Streams, Violation};
@@ -52,6 +52,24 @@ pub(crate) struct Tunnel {
     pub(crate) target: Target,
     /// Who opened it.
     pub(crate) who: Who,
+    /// The server name in the client's ClientHello.
+    pub(crate) sni: Option<Box<str>>,
+    /// The other host that the tunnel is said to be for, where CONNECT and TLS do not agree: policy is asked about
+    /// both.
+    pub(crate) beside: Option<Target>,
+}
+
+impl Tunnel {
+    /// What the event of a request inside says of the tunnel's names.
+    pub(crate) fn fronting(&self, host: &Host) -> Fronting {
+        let by_name = self.beside.as_ref().filter(|_| self.target.host().as_name() == self.sni.as_deref());
+        let connect = by_name.unwrap_or(&self.target).host();
+        Fronting {
+            connect: connect.to_string().into(),
+            sni: self.sni.clone(),
+            host: Some(host.to_string().into()),
+        }
+    }
 }
 
 /// What all requests of one connection have in common.
@@ -62,7 +80,7 @@ pub(crate) struct Conn {
     pub(crate) framing: Arc<Framing>,
     /// Connections to origins that have logged this client in by themselves, and so are for nobody else.
     pub(crate) own_origins: OwnOrigins,
-    http2: bool,
+    pub(crate) http2: bool,
     requests: AtomicU64,
 }
 
@@ -104,6 +122,7 @@ impl Conn {
 pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     pub(crate) local: SocketAddr,
+    pub(crate) entrance: Entrance,
     pub(crate) place: Arc<Place>,
 }
 

@@ -23,7 +23,7 @@ pub(crate) async fn identify(
     let address = conn.ends.peer.ip();
     let credentials =
         Credentials { authorization: authorization.as_ref().map(|value| value.as_bytes()), address };
-    let required = rules.policy.login(address) == Login::Required;
+    let required = rules.policy.login(address, conn.ends.entrance) == Login::Required;
     match conn.shared.parts.authenticate.identify(credentials, required).await {
         Identified::As(who) => {
             note(event, &who);

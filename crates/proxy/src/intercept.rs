@@ -5,64 +5,25 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio_rustls::TlsAcceptor;
-use wardgate_core::{BoxFuture, EventGuard, Host, Outcome, Scheme};
-use wardgate_tls::{MAX_HELLO, Peek, peek};
+use wardgate_core::{EventGuard, Host, Outcome};
 
 use crate::connection::{Ends, Leg, Tunnel, serve_http1, serve_http2};
 use crate::shared::Shared;
-use crate::stream::Prefixed;
+use crate::stream::{Client, Prefixed};
 
-/// A client has this long for its ClientHello, and again for the rest of the handshake.
+/// A client has this long for the handshake, its ClientHello being there.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
 
-/// What a client begins a tunnel with.
-enum Opening {
-    Tls,
-    PlainHttp,
-    Other(Cow<'static, str>),
-}
-
-/// Serves an intercepted tunnel to its end. The CONNECT's event leaves once it is clear what the tunnel carries.
-pub(crate) fn run(
+/// Serves an intercepted tunnel to its end. The CONNECT's event leaves once the client has accepted our certificate,
+/// or has not.
+pub(crate) async fn serve(
     shared: Arc<Shared>,
     ends: Ends,
-    upgrade: OnUpgrade,
     tunnel: Tunnel,
     mut event: EventGuard,
-) -> BoxFuture<'static, ()> {
-    Box::pin(async move {
-        let Ok(client) = upgrade.await else { return };
-        let mut client = TokioIo::new(client);
-        let opening = tokio::select! {
-            opening = tokio::time::timeout(HANDSHAKE_TIME, read_opening(&mut client)) => opening,
-            () = shared.ending.cancelled() => return event.ended(Outcome::ShutDown, None),
-        };
-        match opening {
-            Err(_) => event.ended(Outcome::TimedOut, Some("the client began nothing in the tunnel".into())),
-            Ok(Err(_)) => event.ended(Outcome::ClientClosed, None),
-            Ok(Ok((Opening::Other(what), _))) => event.ended(Outcome::Malformed, Some(what)),
-            Ok(Ok((Opening::PlainHttp, read))) => {
-                event.ended(Outcome::Completed, Some("plain HTTP in the tunnel".into()));
-                drop(event);
-                let leg = Leg::Inside(Tunnel { scheme: Scheme::Http, ..tunnel });
-                serve_http1(shared, ends, leg, Prefixed::new(read, client)).await;
-            }
-            Ok(Ok((Opening::Tls, read))) => {
-                serve_tls(shared, ends, tunnel, event, Prefixed::new(read, client)).await;
-            }
-        }
-    })
-}
-
-async fn serve_tls<I>(shared: Arc<Shared>, ends: Ends, tunnel: Tunnel, mut event: EventGuard, client: I)
-where
-    I: AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
+    client: Prefixed<Client>,
+) {
     let host = match tunnel.target.host() {
         Host::Name(name) => name.to_string(),
         Host::Address(address) => address.to_string(),
@@ -81,7 +42,10 @@ where
     };
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return event.ended(Outcome::ClientClosed, Some(handshake_detail(&error))),
+        Ok(Err(error)) => {
+            event.tls_refused = refused(&error);
+            return event.ended(Outcome::ClientClosed, Some(handshake_detail(&error)));
+        }
         Err(_) => return event.ended(Outcome::TimedOut, Some("the TLS handshake took too long".into())),
     };
     event.ended(Outcome::Completed, None);
@@ -108,23 +72,25 @@ fn handshake_detail(error: &io::Error) -> Cow<'static, str> {
     }
 }
 
-/// Reads until it is clear what the client speaks; the bytes read belong to it still.
-async fn read_opening(client: &mut (impl AsyncRead + Unpin)) -> io::Result<(Opening, Bytes)> {
-    let mut read = BytesMut::with_capacity(4 * 1024);
-    loop {
-        if client.read_buf(&mut read).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let opening = match peek(&read) {
-            Peek::Hello(_) => Opening::Tls,
-            Peek::NotTls if read[0].is_ascii_uppercase() => Opening::PlainHttp,
-            Peek::NotTls => Opening::Other("neither TLS nor HTTP in the tunnel".into()),
-            Peek::Broken(reason) => {
-                Opening::Other(Cow::Owned(format!("the ClientHello is malformed: {reason}")))
-            }
-            Peek::Partial if read.len() > MAX_HELLO => Opening::Other("the ClientHello is too large".into()),
-            Peek::Partial => continue,
-        };
-        return Ok((opening, read.freeze()));
-    }
+/// How the client turned the certificate down, where it did: by an alert about it (RFC 8446, section 6.2), or by
+/// leaving once it had seen it.
+fn refused(error: &io::Error) -> Option<Cow<'static, str>> {
+    use rustls::AlertDescription as Alert;
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let name = match tls {
+        None => "closed",
+        Some(rustls::Error::AlertReceived(alert)) => match alert {
+            Alert::CloseNotify | Alert::UserCanceled => "closed",
+            Alert::BadCertificate => "bad_certificate",
+            Alert::UnsupportedCertificate => "unsupported_certificate",
+            Alert::CertificateRevoked => "certificate_revoked",
+            Alert::CertificateExpired => "certificate_expired",
+            Alert::CertificateUnknown => "certificate_unknown",
+            Alert::UnknownCA => "unknown_ca",
+            Alert::AccessDenied => "access_denied",
+            _ => return None,
+        },
+        Some(_) => return None,
+    };
+    Some(Cow::Borrowed(name))
 }

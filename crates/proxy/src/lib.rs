@@ -4,10 +4,10 @@
 //! The modules are the stations of an exchange, in its order:
 //!
 //! ```text
-//! listener -> connection -> identify -> connect -+- tunnel ---------------------------------+
-//!                                                +- intercept -> request -> upstream        |
-//!                                                |                       -> response -> body +-> event
-//!                                                +- refuse (pages) -------------------------+
+//! listener -> connection -> identify -> connect -+- opening -+- tunnel ---------------------------+
+//!                                                |           +- intercept -> request -> upstream  |
+//!                                                |                           -> response -> body -+-> event
+//!                                                +- refuse (pages) -------------------------------+
 //! ```
 //!
 //! Beside them: `framing` checks HTTP/1 messages on the wire before hyper sees them, `scan` shows text to the stages as
@@ -24,12 +24,14 @@ mod identify;
 mod intercept;
 mod listener;
 mod local;
+mod opening;
 mod pages;
 mod request;
 mod response;
 mod scan;
 mod share;
 mod shared;
+mod splice;
 mod stall;
 mod stream;
 mod tunnel;
@@ -42,4 +44,5 @@ pub use framing::fuzzing;
 pub use config::{ProxyConfig, UpstreamConfig};
 pub use listener::{Proxy, StartError};
 pub use shared::{Parts, Rules};
+pub use splice::MAX_PIPES;
 pub use upstream::UpstreamSetupError;

@@ -7,21 +7,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use metrics::{Counter, Gauge, counter, gauge};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wardgate_core::Journal;
+use wardgate_core::{Entrance, Journal, Target};
+use wardgate_tls::{Minter, OwnCertificate, OwnCertificateError};
 
 use crate::config::{ProxyConfig, UpstreamConfig, seconds};
-use crate::connection::{Ends, Leg, serve_http1};
+use crate::connection::{Ends, Leg, serve_http1, serve_http2};
 use crate::local::Grants;
 use crate::pages::Pages;
 use crate::share::{CountingJournal, Share};
-use crate::shared::{Parts, Recorder, Shared};
+use crate::shared::{Parts, Recorder, Shared, TlsEntrance};
+use crate::stream::{self, Prefixed};
 use crate::upstream::{Upstream, UpstreamSetupError};
 
 /// Connections that the system keeps ready for us.
@@ -40,8 +45,10 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port cannot be listened on.
-    #[error("cannot listen on {address}: {source}; {remedy}")]
+    #[error("cannot listen on {address}: {source}; {remedy} in [proxy] {key}")]
     Listen {
+        /// The key of the configuration.
+        key: &'static str,
         /// The configured address.
         address: SocketAddr,
         /// What to do.
@@ -52,6 +59,12 @@ pub enum StartError {
     /// The way to origins cannot be set up.
     #[error(transparent)]
     Upstream(#[from] UpstreamSetupError),
+    /// The proxy's own certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] OwnCertificateError),
+    /// Keys of the configuration do not fit together.
+    #[error("{0}")]
+    Config(&'static str),
     /// The pages do not parse, or there is no randomness: a fault of the build or the machine.
     #[error("cannot set up the proxy: {0}")]
     Setup(String),
@@ -60,6 +73,7 @@ pub enum StartError {
 /// A proxy that is bound to its port.
 pub struct Proxy {
     listener: TcpListener,
+    tls_listener: Option<TcpListener>,
     shared: Arc<Shared>,
 }
 
@@ -70,15 +84,26 @@ impl Proxy {
         upstream: &UpstreamConfig,
         parts: Parts,
     ) -> Result<Self, StartError> {
-        let listener = listen(config.listen)?;
+        let listener = listen(config.listen, "listen")?;
+        let tls_listener = config.tls_listen.map(|address| listen(address, "tls_listen")).transpose()?;
         let setup = |error: &dyn ToString| StartError::Setup(error.to_string());
         let address = listener.local_addr().map_err(|e| setup(&e))?;
+        let tls = match &tls_listener {
+            None => None,
+            Some(listener) => Some(TlsEntrance {
+                listen: listener.local_addr().map_err(|e| setup(&e))?,
+                certificate: Arc::new(own_certificate(&config, &parts.minter)?),
+            }),
+        };
+        let own_ports = [Some(address.port()), tls.as_ref().map(|tls| tls.listen.port())];
+        let own_ports = own_ports.into_iter().flatten().collect();
         let ending = CancellationToken::new();
         let recorder = Recorder::new(Arc::clone(&parts.journal), ending.clone());
-        let upstream = Upstream::new(upstream, Arc::clone(&parts.origin_tls), address.port())?;
+        let upstream = Upstream::new(upstream, Arc::clone(&parts.origin_tls), own_ports)?;
         let shared = Shared {
             config,
             listen: address,
+            tls,
             parts,
             journal: Arc::new(recorder),
             upstream,
@@ -88,7 +113,7 @@ impl Proxy {
             ending,
             tasks: TaskTracker::new(),
         };
-        Ok(Self { listener, shared: Arc::new(shared) })
+        Ok(Self { listener, tls_listener, shared: Arc::new(shared) })
     }
 
     /// The address that is listened on, with the port that the system chose where 0 was configured.
@@ -96,24 +121,65 @@ impl Proxy {
         self.shared.listen
     }
 
+    /// The address at which clients come over TLS, where there is one.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.shared.tls.as_ref().map(|tls| tls.listen)
+    }
+
+    /// The certificate that clients are shown there, to be read again when it was renewed.
+    pub fn certificate(&self) -> Option<Arc<OwnCertificate>> {
+        self.shared.tls.as_ref().map(|tls| Arc::clone(&tls.certificate))
+    }
+
     /// Accepts connections until `stop` is cancelled, then lets what is under way finish within the drain time and
     /// ends the rest.
     pub async fn run(self, stop: CancellationToken) {
         let slots = Arc::new(Slots::new(&self.shared.config));
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((stream, peer)) => admit(&self.shared, &slots, stream, peer),
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                    }
-                },
+        let plain = accept(&self.shared, &slots, self.listener, Entrance::Plain);
+        let tls = async {
+            match self.tls_listener {
+                Some(listener) => accept(&self.shared, &slots, listener, Entrance::Tls).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = plain => {}
+            () = tls => {}
+        }
+        drain(&self.shared).await;
+    }
+}
+
+/// Accepts connections for as long as it is polled; dropped, it closes the port.
+async fn accept(shared: &Arc<Shared>, slots: &Arc<Slots>, listener: TcpListener, entrance: Entrance) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => admit(shared, slots, stream, peer, entrance),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
-        drop(self.listener);
-        drain(&self.shared).await;
+    }
+}
+
+/// The certificate for clients that speak TLS to the proxy: the configured one, or one of the school's CA.
+fn own_certificate(config: &ProxyConfig, minter: &Arc<Minter>) -> Result<OwnCertificate, StartError> {
+    let minter = Arc::clone(minter);
+    match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => Ok(OwnCertificate::from_files(certificate, key, minter)?),
+        (None, None) => {
+            const NO_NAME: &str = "[proxy] tls_listen: under which name do clients reach it? Set [proxy] tls_public to \
+                                   `host:port`, or tls_certificate and tls_key to a certificate of your own";
+            let public = config.tls_public.as_ref().or(config.public.as_ref());
+            let target = public.and_then(|public| Target::connect(public).ok());
+            let host = target.ok_or(StartError::Config(NO_NAME))?.host().to_string();
+            Ok(OwnCertificate::minted(host.trim_matches(['[', ']']), minter)?)
+        }
+        _ => Err(StartError::Config(
+            "[proxy] tls_certificate and tls_key belong together: set both, or neither",
+        )),
     }
 }
 
@@ -132,7 +198,7 @@ async fn drain(shared: &Shared) {
     let _ = tokio::time::timeout(LAST_WORDS, shared.tasks.wait()).await;
 }
 
-fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
     let bound = || -> io::Result<TcpListener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
@@ -141,23 +207,21 @@ fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     };
     bound().map_err(|source| {
         let remedy = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program uses this port: stop it, or set [proxy] listen to another"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege: choose a higher one in [proxy] listen"
-            }
-            _ => "set [proxy] listen to an address of this machine",
+            io::ErrorKind::AddrInUse => "another program uses this port: stop it, or choose another one",
+            io::ErrorKind::PermissionDenied => "ports below 1024 need a privilege: choose a higher one",
+            _ => "give an address of this machine",
         };
-        StartError::Listen { address, remedy, source }
+        StartError::Listen { address, key, remedy, source }
     })
 }
 
-fn admit(shared: &Arc<Shared>, slots: &Arc<Slots>, stream: TcpStream, peer: SocketAddr) {
+fn admit(shared: &Arc<Shared>, slots: &Arc<Slots>, stream: TcpStream, peer: SocketAddr, entrance: Entrance) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let Some(place) = slots.take(peer.ip(), &shared.journal) else {
         slots.refused.increment(1);
-        shared.tasks.spawn(turn_away(stream));
+        if entrance == Entrance::Plain {
+            shared.tasks.spawn(turn_away(stream)); // inside TLS nobody could read it
+        }
         return;
     };
     slots.accepted.increment(1);
@@ -173,12 +237,43 @@ fn admit(shared: &Arc<Shared>, slots: &Arc<Slots>, stream: TcpStream, peer: Sock
             tracing::debug!(%error, "a connection ended before it began");
             return;
         }
-        serve_http1(shared, Ends { peer, local, place: Arc::new(place) }, Leg::Open, stream).await;
+        let ends = Ends { peer, local, entrance, place: Arc::new(place) };
+        match entrance {
+            Entrance::Plain => serve_http1(shared, ends, Leg::Open, stream).await,
+            Entrance::Tls => Box::pin(serve_tls(shared, ends, stream)).await,
+        }
     });
 }
 
+/// Shakes hands with a client that speaks TLS to the proxy itself, and serves it.
+async fn serve_tls(shared: Arc<Shared>, ends: Ends, stream: TcpStream) {
+    let Some(config) = shared.tls.as_ref().map(|tls| tls.certificate.server_config()) else { return };
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => return tracing::error!(%error, "the proxy has no certificate to show"),
+    };
+    // The same types as in an intercepted tunnel, so that the code behind them is compiled once.
+    let client = Prefixed::new(Bytes::new(), stream::Client::Socket(stream));
+    let accepting =
+        timeout(seconds(shared.config.head_timeout_secs), TlsAcceptor::from(config).accept(client));
+    let accepted = tokio::select! {
+        accepted = accepting => accepted,
+        () = shared.ending.cancelled() => return,
+    };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "a client did not shake hands"),
+        Err(_) => return tracing::debug!("a client took too long to shake hands"),
+    };
+    if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        serve_http2(shared, ends, Leg::Open, stream).await;
+    } else {
+        serve_http1(shared, ends, Leg::Open, stream).await;
+    }
+}
+
 async fn turn_away(mut stream: TcpStream) {
-    let _ = tokio::time::timeout(Duration::from_secs(1), async {
+    let _ = timeout(Duration::from_secs(1), async {
         stream.write_all(TOO_MANY).await?;
         stream.shutdown().await
     })
@@ -242,6 +337,11 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// One more place for the same client: a tunnel in an HTTP/2 connection takes as much as a connection does.
+    pub(crate) fn another(&self, journal: &Arc<dyn Journal>) -> Option<Self> {
+        self.slots.take(self.client, journal)
+    }
+
     /// Whether the client has as many exchanges under way as it may have.
     pub(crate) fn is_taken_up(&self) -> bool {
         self.share.under_way() >= self.slots.exchanges_per_client

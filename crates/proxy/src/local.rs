@@ -12,7 +12,7 @@ use http::{Method, Response, StatusCode};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
-use wardgate_core::{CategoryName, Target, Who, Wording};
+use wardgate_core::{CategoryName, Entrance, Host, Target, Who, Wording};
 
 use crate::body::Body;
 use crate::pages::{self, Refusal, document};
@@ -34,6 +34,7 @@ pub(crate) struct Own<'a> {
     pub(crate) client: IpAddr,
     /// The address at which the client reached the proxy.
     pub(crate) local: std::net::SocketAddr,
+    pub(crate) entrance: Entrance,
 }
 
 /// Answers a request made to the proxy's own port.
@@ -45,7 +46,7 @@ pub(crate) fn answer(shared: &Shared, own: &Own<'_>) -> Result<Response<Body>, R
     }
     match own.path {
         "/proxy.pac" | "/wpad.dat" | "/wpad.da" => {
-            Ok(document("application/x-ns-proxy-autoconfig", pac(&public_authority(shared, own))))
+            Ok(document("application/x-ns-proxy-autoconfig", pac(&way(shared, own))))
         }
         "/ca.crt" => Ok(document("application/x-x509-ca-cert", shared.parts.minter.authorities().bundle())),
         "/healthz" => Ok(health(shared)),
@@ -93,28 +94,37 @@ fn may_read_metrics(shared: &Shared, client: IpAddr) -> bool {
     client.is_loopback() || shared.config.metrics_for.iter().any(|net| net.contains(&client))
 }
 
-/// `host:port` for the PAC file: as configured, else as the client reached us.
-fn public_authority(shared: &Shared, own: &Own<'_>) -> String {
-    if let Some(public) = &shared.config.public {
-        return public.clone();
-    }
-    let named = own.host.and_then(|host| Target::new(wardgate_core::Scheme::Http, host, "/").ok());
-    match named {
-        Some(target) if target.host().as_name() != Some(INTERNAL_HOST) => {
-            format!("{}:{}", target.host(), own.local.port())
+/// What the PAC file tells browsers to use. Who came over TLS is sent back there; so is everybody where the plain port is
+/// not made known by `public`. Never both: a browser that falls back to the plain one shows its password to the network.
+fn way(shared: &Shared, own: &Own<'_>) -> String {
+    let config = &shared.config;
+    match (&shared.tls, &config.public) {
+        (Some(tls), public) if own.entrance == Entrance::Tls || public.is_none() => {
+            let public = public.as_ref().and_then(|public| Target::connect(public).ok());
+            let host = public.map(|public| public.host().to_string()).unwrap_or_else(|| reached(own));
+            let authority = config.tls_public.clone();
+            format!("HTTPS {}", authority.unwrap_or_else(|| format!("{host}:{}", tls.listen.port())))
         }
-        _ => own.local.to_string(),
+        (_, Some(public)) => format!("PROXY {public}"),
+        (_, None) => format!("PROXY {}:{}", reached(own), own.local.port()),
     }
 }
 
+/// The host under which the client reached the proxy.
+fn reached(own: &Own<'_>) -> String {
+    let named = own.host.and_then(|host| Target::new(wardgate_core::Scheme::Http, host, "/").ok());
+    let named = named.filter(|target| target.host().as_name() != Some(INTERNAL_HOST));
+    named.map_or_else(|| Host::Address(own.local.ip()).to_string(), |target| target.host().to_string())
+}
+
 /// Everything goes through the proxy but this machine itself; there is no way around it when the proxy is down.
-fn pac(proxy: &str) -> String {
+fn pac(way: &str) -> String {
     format!(
         "function FindProxyForURL(url, host) {{\n\
          \x20 if (host === \"localhost\" || host === \"127.0.0.1\" || host === \"[::1]\" || host === \"::1\") {{\n\
          \x20   return \"DIRECT\";\n\
          \x20 }}\n\
-         \x20 return \"PROXY {proxy}\";\n\
+         \x20 return \"{way}\";\n\
          }}\n"
     )
 }
@@ -262,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_pac_file_names_no_way_around() {
-        let text = pac("proxy.example:3128");
+        let text = pac("PROXY proxy.example:3128");
         assert!(text.contains("return \"PROXY proxy.example:3128\";"));
         assert!(!text.contains("; DIRECT"));
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, MAX_FORWARDS, UPGRADE,
 };
@@ -12,14 +13,14 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use wardgate_core::{
-    Decision, EventGuard, Fault, Finding, GroupSettings, Host, Outcome, Phase, Purpose, RequestHead, Ruleset,
+    Decision, Entrance, EventGuard, Fault, Finding, GroupSettings, Host, Outcome, Phase, Purpose, Ruleset,
     Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
 };
 
 use crate::body::{Body, Held, Length, Relay, hold};
 use crate::config::seconds;
 use crate::connect;
-use crate::connection::{Conn, Leg};
+use crate::connection::{Conn, Leg, Tunnel};
 use crate::framing::Violation;
 use crate::headers::{
     self, Hops, add_via, came_from_here, codings, join_cookies, join_lengths, media_type, remove_hop_by_hop,
@@ -114,7 +115,13 @@ impl Exchange {
     ) -> Result<Option<(Who, Target)>, Refusal> {
         let Some(target) = target(&self.conn, request)? else { return Ok(None) };
         self.event.target = Some(target.clone());
-        if !belongs_here(&self.conn.leg, &target) {
+        let belongs = belongs_here(&self.conn.leg, &target);
+        if let Leg::Inside(tunnel) = &self.conn.leg
+            && (tunnel.beside.is_some() || !belongs)
+        {
+            self.event.fronting = Some(tunnel.fronting(target.host()));
+        }
+        if !belongs {
             return Err(Refusal::Misdirected);
         }
         check(request, &target).map_err(Refusal::Malformed)?;
@@ -146,7 +153,8 @@ impl Exchange {
         let membership = self.rules.policy.membership(&who);
         self.event.group = Some(self.rules.policy.settings(&membership).name.clone());
         let (rules, purpose) = (Arc::clone(&self.rules), self.event.purpose);
-        let context = Arc::new(Context { rules, who, membership, method, target, purpose });
+        let beside = beside(&self.conn.leg, &target);
+        let context = Arc::new(Context { rules, who, membership, method, target, beside, purpose });
         Known { exchange: self, context, body_kind: TextKind::Post }
     }
 
@@ -203,9 +211,9 @@ impl Known {
     }
 
     /// Shows the request's head to the stages, and notes what they say.
-    pub(crate) fn look(&mut self, head: &RequestHead<'_>) -> (Vec<Finding>, Option<Fault>) {
+    pub(crate) fn look(&mut self, content_type: Option<&str>) -> (Vec<Finding>, Option<Fault>) {
         let event = &mut self.exchange.event;
-        match self.context.rules.pipeline.request(head) {
+        match self.context.look(content_type) {
             Ok(report) => {
                 self.body_kind = report.body_kind.unwrap_or(TextKind::Post);
                 event.findings.clone_from(&report.findings);
@@ -220,8 +228,8 @@ impl Known {
                     .collect();
                 (report.findings, None)
             }
-            Err(failure) => {
-                event.fault = Some(Fault::Stage(failure.stage));
+            Err(fault) => {
+                event.fault = Some(fault);
                 (Vec::new(), event.fault)
             }
         }
@@ -230,8 +238,7 @@ impl Known {
     /// Looks at the head and asks policy; what was found where the request may go on.
     fn pass(&mut self, content_type: Option<&str>) -> Result<Arc<[Finding]>, Refusal> {
         let context = Arc::clone(&self.context);
-        let head = RequestHead { method: context.method.as_str(), target: &context.target, content_type };
-        let (findings, fault) = self.look(&head);
+        let (findings, fault) = self.look(content_type);
         let decision = context.decide(Phase::Request, &findings, fault);
         self.exchange.event.decided(&decision);
         self.enforce(decision)?;
@@ -405,7 +412,7 @@ impl Known {
                 Ok((client, origin)) => {
                     let idle = seconds(shared.config.tunnel_idle_timeout_secs);
                     let (client, origin) = (TokioIo::new(client), TokioIo::new(origin));
-                    tunnel::relay(client, origin, event, idle, &shared.ending).await;
+                    tunnel::relay(client, Bytes::new(), origin, event, idle, &shared.ending).await;
                 }
                 Err(_) => event.ended(Outcome::ClientClosed, None),
             }
@@ -527,13 +534,35 @@ fn belongs_here(leg: &Leg, target: &Target) -> bool {
     }
 }
 
+/// The same request at the other host that its tunnel is said to be for.
+fn beside(leg: &Leg, target: &Target) -> Option<Target> {
+    let Leg::Inside(Tunnel { beside: Some(other), .. }) = leg else { return None };
+    let path = &target.as_str()[target.scheme().as_str().len() + 3 + target.authority().len()..];
+    Target::new(target.scheme(), other.authority(), path).ok()
+}
+
 /// Whether a target is the proxy's own port, under the address at which this client reached it.
 fn is_own(conn: &Conn, target: &Target) -> bool {
+    let (scheme, port) = match (conn.ends.entrance, &conn.shared.tls) {
+        (Entrance::Tls, Some(tls)) => (Scheme::Https, tls.listen.port()),
+        _ => (Scheme::Http, conn.shared.listen.port()),
+    };
     let here = match target.host() {
         Host::Address(address) => *address == conn.ends.local.ip() || address.is_loopback(),
-        Host::Name(name) => &**name == "localhost",
+        Host::Name(name) => &**name == "localhost" || is_public(conn, name),
     };
-    here && target.scheme() == Scheme::Http && target.port() == conn.shared.listen.port()
+    here && target.scheme() == scheme && target.port() == port
+}
+
+/// Whether the configuration gives this name to clients of the TLS listener: in HTTP/2 all that they ask for has a name,
+/// the proxy's own pages too.
+fn is_public(conn: &Conn, name: &str) -> bool {
+    let config = &conn.shared.config;
+    let public = config.tls_public.as_ref().or(config.public.as_ref());
+    let public = public.filter(|_| conn.ends.entrance == Entrance::Tls);
+    public
+        .and_then(|public| Target::connect(public).ok())
+        .is_some_and(|public| public.host().as_name() == Some(name))
 }
 
 /// What the event of a request to the proxy itself names: the address under which it was reached.
@@ -546,9 +575,10 @@ fn own<'a>(conn: &Conn, request: &'a Request<Incoming>) -> Own<'a> {
     Own {
         method: request.method(),
         path: request.uri().path(),
-        host: text_of(request.headers(), HOST),
+        host: text_of(request.headers(), HOST).or(request.uri().authority().map(|host| host.as_str())),
         client: conn.ends.peer.ip(),
         local: conn.ends.local,
+        entrance: conn.ends.entrance,
     }
 }
 

@@ -4,25 +4,29 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use wardgate_core::{
-    CertificateException, Decision, Fault, Finding, Membership, Phase, Purpose, Question, Ruleset, Scan,
-    Target, TextKind, Verdict, Who,
+    CertificateException, Decision, Fault, Finding, Membership, Phase, Purpose, Question, Report,
+    RequestHead, Ruleset, Scan, Target, TextKind, Verdict, Who,
 };
 use wardgate_text::{Extractor, Limits, TextError};
 
 /// What every question about one exchange has in common.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) rules: Arc<Ruleset>,
     pub(crate) who: Who,
     pub(crate) membership: Membership,
     pub(crate) method: http::Method,
     pub(crate) target: Target,
+    /// The same request at the other host that its tunnel is said to be for, where its names do not agree.
+    pub(crate) beside: Option<Target>,
     pub(crate) purpose: Purpose,
 }
 
 impl Context {
-    /// Asks policy. The only place in the proxy that does.
+    /// Asks policy. The only place in the proxy that does. Where an exchange goes by two names, the stricter answer
+    /// counts.
     pub(crate) fn decide(&self, phase: Phase, findings: &[Finding], fault: Option<Fault>) -> Decision {
-        self.rules.policy.decide(&Question {
+        let question = Question {
             phase,
             who: &self.who,
             membership: &self.membership,
@@ -32,7 +36,28 @@ impl Context {
             purpose: self.purpose,
             findings,
             fault,
-        })
+        };
+        let decision = self.rules.policy.decide(&question);
+        match &self.beside {
+            Some(beside) => {
+                decision.stricter(self.rules.policy.decide(&Question { target: beside, ..question }))
+            }
+            None => decision,
+        }
+    }
+
+    /// Shows the request's head to the stages.
+    pub(crate) fn look(&self, content_type: Option<&str>) -> Result<Report, Fault> {
+        let mut report = self.look_at(&self.target, content_type)?;
+        if let Some(beside) = &self.beside {
+            report.findings.append(&mut self.look_at(beside, content_type)?.findings);
+        }
+        Ok(report)
+    }
+
+    fn look_at(&self, target: &Target, content_type: Option<&str>) -> Result<Report, Fault> {
+        let head = RequestHead { method: self.method.as_str(), target, content_type };
+        self.rules.pipeline.request(&head).map_err(|failure| Fault::Stage(failure.stage))
     }
 
     /// What policy overlooks of the origin's certificate.

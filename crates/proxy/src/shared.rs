@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wardgate_core::{Authenticate, BoxFuture, Event, Journal, Outcome, Ruleset, Unrecordable, Verdict};
-use wardgate_tls::{Minter, OriginTls};
+use wardgate_tls::{Minter, OriginTls, OwnCertificate};
 
 use crate::config::{ProxyConfig, seconds};
 use crate::framing::Limits;
@@ -40,6 +40,8 @@ pub struct Parts {
 pub(crate) struct Shared {
     pub(crate) config: ProxyConfig,
     pub(crate) listen: SocketAddr,
+    /// Where clients come over TLS, and the certificate that they are shown.
+    pub(crate) tls: Option<TlsEntrance>,
     pub(crate) parts: Parts,
     /// Where events go: the journal of the parts, told when Wardgate ends.
     pub(crate) journal: Arc<dyn Journal>,
@@ -52,6 +54,12 @@ pub(crate) struct Shared {
     pub(crate) ending: CancellationToken,
     /// Every connection and tunnel.
     pub(crate) tasks: TaskTracker,
+}
+
+/// The way in for clients that speak TLS to the proxy itself.
+pub(crate) struct TlsEntrance {
+    pub(crate) listen: SocketAddr,
+    pub(crate) certificate: Arc<OwnCertificate>,
 }
 
 /// Passes events on, and says of those that end with Wardgate that this is why: what is dropped then looks like a

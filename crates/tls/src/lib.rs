@@ -5,6 +5,7 @@ mod authority;
 mod hello;
 mod mint;
 mod origin;
+mod own;
 
 use std::sync::Arc;
 
@@ -14,12 +15,13 @@ pub use authority::{
     Authorities, Authority, AuthorityCertificate, AuthorityError, AuthoritySettings, CERTIFICATE_FILE,
     Constraints, KEY_FILE, NoSubtree, Subtree, mobileconfig,
 };
-pub use hello::{Hello, MAX_HELLO, Peek, peek};
+pub use hello::{Hello, MAX_HELLO, Peek, Peeker, peek};
 pub use mint::{MintError, Minter};
 pub use origin::{
     Handshake, Offer, OriginSettings, OriginTls, RevocationSource, RootsError, SourceError, SourceKind,
     TlsFailure, revocation_sources,
 };
+pub use own::{OwnCertificate, OwnCertificateError};
 
 /// The cryptography used everywhere: aws-lc-rs with the post-quantum hybrid X25519MLKEM768 offered first.
 pub fn provider() -> Arc<CryptoProvider> {

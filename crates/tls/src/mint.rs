@@ -13,7 +13,7 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{NoServerSessionStorage, ResolvesServerCertUsingSni};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use time::{Duration, OffsetDateTime};
 
 use crate::authority::{Authorities, Authority, BACK_DATED, random_serial};
@@ -120,10 +120,22 @@ impl Minter {
         let leaf = parameters.signed_by(&self.leaf_key, &by.issuer)?;
 
         let chain = vec![leaf.der().clone(), by.certificate.der.clone()];
-        let certified = CertifiedKey::new(chain, Arc::clone(&self.signing_key));
+        Ok(self.presenting(CertifiedKey::new(chain, Arc::clone(&self.signing_key))))
+    }
+
+    /// A TLS server configuration that presents another certificate than a minted one.
+    pub(crate) fn config(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<ServerConfig, rustls::Error> {
+        Ok(self.presenting(CertifiedKey::from_der(chain, key, self.template.crypto_provider())?))
+    }
+
+    fn presenting(&self, certified: CertifiedKey) -> ServerConfig {
         let mut config = self.template.clone();
         config.cert_resolver = Arc::new(SingleCertAndKey::from(certified));
-        Ok(config)
+        config
     }
 }
 

@@ -40,6 +40,12 @@ pub(crate) enum Command {
     /// Reports on what was recorded
     #[command(subcommand)]
     Report(Report),
+    /// List hosts whose programs turn the school's certificate down, with an entry for never-intercept.toml to consider
+    Pinned {
+        /// Answer in JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// The certificate authority
     #[command(subcommand)]
     Ca(Ca),

@@ -41,6 +41,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Classify { json: _ } => commands::classify(&config),
         Command::Users(users) => commands::users(&config, users),
         Command::Report(cli::Report::Digest(digest)) => commands::digest(&config, &digest),
+        Command::Pinned { json } => commands::pinned(&config, json),
         Command::Ca(command) => commands::ca(&config, &command),
         Command::Limits { json } => commands::limits(&config, json),
         Command::Health => commands::health(&config),

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use wardgate_avoidance::Avoidance;
 use wardgate_core::{CategoryName, Diagnostic, Pipeline, Ruleset, Stage};
 use wardgate_lists::Lists;
 use wardgate_phrases::Phrases;
@@ -50,7 +51,8 @@ pub(crate) fn compile(dir: &Path) -> Result<Compiled, Vec<Diagnostic>> {
     let counts = Counts { listed: lists.len(), phrases: phrases.len(), expectations: expectations.len() };
 
     // The stage list: a new stage is a new crate and one line here.
-    let stages: Vec<Arc<dyn Stage>> = vec![Arc::new(lists), Arc::new(Search), Arc::new(phrases)];
+    let stages: Vec<Arc<dyn Stage>> =
+        vec![Arc::new(lists), Arc::new(Avoidance), Arc::new(Search), Arc::new(phrases)];
 
     let ruleset = Arc::new(Ruleset { policy: policy.clone(), pipeline: Pipeline::new(stages) });
     let mut broken = wardgate_policy::check_expectations(&expectations, &ruleset);

@@ -16,9 +16,9 @@ use wardgate_alert::{AlertSink, Guidance, LogSource};
 use wardgate_core::{Journal, Severity};
 use wardgate_identity::Accounts;
 use wardgate_journal::{AccessLog, LogConfig};
-use wardgate_proxy::{Parts, Proxy, Rules};
+use wardgate_proxy::{MAX_PIPES, Parts, Proxy, Rules};
 use wardgate_store::Store;
-use wardgate_tls::{Authorities, Minter, OriginTls};
+use wardgate_tls::{Authorities, Minter, OriginTls, OwnCertificate};
 
 use crate::config::Config;
 use crate::exit::{Failure, print_diagnostics};
@@ -34,8 +34,9 @@ const WARNED_BEFORE: time::Duration = time::Duration::days(180);
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// Descriptors that a connection may take: the client's and the origin's.
 const DESCRIPTORS_PER_CONNECTION: usize = 2;
-/// Descriptors for everything else: listening, log, records, alerts, a policy being compiled.
-const OTHER_DESCRIPTORS: usize = 100;
+/// Descriptors for everything else: listening, log, records, alerts, a policy being compiled, and the pipes of tunnels in
+/// which much moves.
+const OTHER_DESCRIPTORS: usize = 100 + 2 * MAX_PIPES;
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) fn serve(config: Config) -> Result<(), Failure> {
@@ -113,10 +114,10 @@ async fn run(config: Config, compiled: Compiled) -> Result<(), Failure> {
 
     raise_descriptor_limit(config.proxy.max_connections); // late: a start that fails says only why
     let stop = CancellationToken::new();
-    let address = proxy.address();
+    let (address, tls_address, certificate) = (proxy.address(), proxy.tls_address(), proxy.certificate());
     let proxy = tokio::spawn(proxy.run(stop.clone()));
-    announce(address, &tls.minter, &log, &in_force).map_err(Failure::system)?;
-    signals.obey(&config, &in_force, &tls).await;
+    announce(address, tls_address, &tls.minter, &log, &in_force).map_err(Failure::system)?;
+    signals.obey(&config, &in_force, &tls, certificate.as_deref()).await;
 
     tracing::info!("stopping: exchanges under way may finish");
     stop.cancel();
@@ -182,6 +183,7 @@ fn descriptors_for(max_connections: usize) -> u64 {
 /// Tells a person, or the script that started us, where everything is.
 fn announce(
     address: std::net::SocketAddr,
+    tls_address: Option<std::net::SocketAddr>,
     minter: &Minter,
     log: &AccessLog,
     in_force: &Rules,
@@ -196,6 +198,9 @@ fn announce(
     let file = file.canonicalize().unwrap_or(file);
     let mut out = std::io::stdout().lock();
     writeln!(out, "proxy    http://{reached}:{port}")?;
+    if let Some(address) = tls_address {
+        writeln!(out, "tls      https://{address}")?;
+    }
     writeln!(out, "pac      http://{reached}:{port}/proxy.pac")?;
     writeln!(out, "ca       {}", ca.display())?;
     writeln!(out, "log      {}", file.display())?;
@@ -284,7 +289,13 @@ impl Signals {
     }
 
     /// Returns when Wardgate is told to stop; reloads the policy, certificates and revocation lists when told to.
-    async fn obey(&mut self, config: &Config, in_force: &Rules, tls: &Tls) {
+    async fn obey(
+        &mut self,
+        config: &Config,
+        in_force: &Rules,
+        tls: &Tls,
+        certificate: Option<&OwnCertificate>,
+    ) {
         let mut look = tokio::time::interval(CERTIFICATES_LOOKED_AT);
         loop {
             tokio::select! {
@@ -293,10 +304,18 @@ impl Signals {
                 _ = look.tick() => tls.look(config),
                 _ = self.hang_up.recv() => {
                     tls.reload(config);
+                    reload_certificate(certificate);
                     reload(config, in_force).await;
                 }
             }
         }
+    }
+}
+
+/// Takes up a renewed certificate of the proxy itself, or says why the last good one stays.
+fn reload_certificate(certificate: Option<&OwnCertificate>) {
+    if let Some(Err(error)) = certificate.map(OwnCertificate::reload) {
+        tracing::error!(%error, "the certificate of [proxy] tls_listen is not reloaded: the last good one stays in use");
     }
 }
 
@@ -329,8 +348,8 @@ mod tests {
     #[test]
     fn descriptors_for_so_many_connections() {
         for (name, connections, needed) in [
-            ("none", 0, 100),
-            ("the default", 20_000, 40_100),
+            ("none", 0, 612),
+            ("the default", 20_000, 40_612),
             ("more than can be counted", usize::MAX, usize::MAX as u64),
         ] {
             assert_eq!(descriptors_for(connections), needed, "{name}");

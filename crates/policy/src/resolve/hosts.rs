@@ -5,21 +5,26 @@ use std::sync::Arc;
 use toml::Spanned;
 use wardgate_core::{Diagnostic, HelpLine, RuleRef, Target};
 
-use super::values::{Breadth, host};
+use super::values::{self, Breadth};
 use super::{Names, Resolver, rule_ref};
 use crate::hosts::HostMap;
-use crate::policy::{HELP, MUST_WORK, NEVER_INTERCEPT, UnreadHost};
+use crate::policy::{HELP, MUST_WORK, NEVER_INTERCEPT, NeverIntercept, UnreadHost};
 use crate::raw;
 use crate::source::{Entry, Source};
 
 /// Why tunnels to help sites stay closed.
 const HELP_STAYS_PRIVATE: &str = "A help site: what is read there is nobody else's business.";
 
-/// Hosts by the place that names them.
-#[derive(Default)]
-pub(super) struct NamedHosts {
-    pub(super) hosts: HostMap<RuleRef>,
+/// Hosts by what is said of them, and those whose tunnels are never opened.
+pub(super) struct NamedHosts<T> {
+    pub(super) hosts: HostMap<T>,
     pub(super) unread: Vec<UnreadHost>,
+}
+
+impl<T> Default for NamedHosts<T> {
+    fn default() -> Self {
+        Self { hosts: HostMap::default(), unread: Vec::new() }
+    }
 }
 
 /// The help lines, and who is shown which.
@@ -32,45 +37,57 @@ pub(super) struct ResolvedHelp {
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn never_intercept(&mut self) -> NamedHosts {
-        self.hosts_file("never-intercept.toml", "host", NEVER_INTERCEPT)
-    }
-
-    pub(super) fn must_work(&mut self) -> NamedHosts {
-        self.hosts_file("must-work.toml", "service", MUST_WORK)
-    }
-
-    fn hosts_file(&mut self, file: &'static str, key: &'static str, rule: &str) -> NamedHosts {
-        let Some(document) = self.optional(file) else { return NamedHosts::default() };
-        let source = document.source;
-        let entries: Vec<Entry<raw::Hosts>> = self.only_tables(document, key);
-        let mut names = Names::new(key);
+    pub(super) fn never_intercept(&mut self) -> NamedHosts<NeverIntercept> {
         let mut named = NamedHosts::default();
+        let Some(document) = self.optional("never-intercept.toml") else { return named };
+        let source = document.source;
+        let entries: Vec<Entry<raw::NeverIntercept>> = self.only_tables(document, "host");
+        let mut names = Names::new("host");
         for Entry { span, value, .. } in entries {
             names.define_title(source, &value.name, &mut self.problems);
             let reason = self.said(source, "reason", &value.reason);
-            let at = rule_ref(source, rule, span);
-            self.name_hosts(source, &value.hosts, &at, &reason, &mut named);
+            let rule = rule_ref(source, NEVER_INTERCEPT, span);
+            let said = NeverIntercept { rule: rule.clone(), passes: value.carries };
+            self.name_hosts(source, &value.hosts, &rule, &reason, &said, &mut named);
         }
         named
     }
 
-    fn name_hosts(
+    pub(super) fn must_work(&mut self) -> HostMap<RuleRef> {
+        let mut named = NamedHosts::default();
+        let Some(document) = self.optional("must-work.toml") else { return named.hosts };
+        let source = document.source;
+        let entries: Vec<Entry<raw::Service>> = self.only_tables(document, "service");
+        let mut names = Names::new("service");
+        for Entry { span, value, .. } in entries {
+            names.define_title(source, &value.name, &mut self.problems);
+            let reason = self.said(source, "reason", &value.reason);
+            let rule = rule_ref(source, MUST_WORK, span);
+            self.name_hosts(source, &value.hosts, &rule, &reason, &rule, &mut named);
+        }
+        named.hosts
+    }
+
+    /// Says the same of all these hosts.
+    fn name_hosts<T: Clone>(
         &mut self,
         source: Source<'_>,
         hosts: &Spanned<Vec<raw::Text>>,
         at: &RuleRef,
         reason: &Arc<str>,
-        named: &mut NamedHosts,
+        said: &T,
+        named: &mut NamedHosts<T>,
     ) {
         if hosts.get_ref().is_empty() {
             self.problems.push(source.error(hosts.span(), "`hosts` is empty"));
         }
         for text in hosts.get_ref() {
-            let Some(host) = host(source, text, Breadth::Narrow, &mut self.problems) else { continue };
-            let written = host.to_string().into();
-            if named.hosts.insert(host, at.clone()).is_none() {
-                named.unread.push(UnreadHost { host: written, reason: Arc::clone(reason), rule: at.clone() });
+            let Some(hosts) = values::hosts(source, text, Breadth::Narrow, &mut self.problems) else {
+                continue;
+            };
+            let host = hosts.to_string().into();
+            if named.hosts.insert(hosts, said.clone()).is_none() {
+                named.unread.push(UnreadHost { host, reason: Arc::clone(reason), rule: at.clone() });
             }
         }
     }
@@ -91,7 +108,8 @@ impl<'a> Resolver<'a> {
         let mut lines = Vec::with_capacity(written.len());
         for Entry { span, value, .. } in written {
             names.define_title(source, &value.name, &mut self.problems);
-            self.name_hosts(source, &value.hosts, &rule_ref(source, HELP, span), &reason, &mut named);
+            let rule = rule_ref(source, HELP, span);
+            self.name_hosts(source, &value.hosts, &rule, &reason, &rule, &mut named);
             lines.push(self.line(source, &value, &named.hosts));
         }
         let mut pick = |wanted: &[raw::Text]| -> Arc<[HelpLine]> {

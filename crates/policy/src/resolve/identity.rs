@@ -17,7 +17,7 @@ impl<'a> Resolver<'a> {
         let ranges: Vec<Entry<raw::LoginRange>> = document.tables("range", &mut self.problems);
         let users: Vec<Entry<raw::AddressUser>> = document.tables("address", &mut self.problems);
         let head: raw::Identity = document.head(&mut self.problems).unwrap_or_default();
-        let mut identity = Identity { login: head.login, ..Identity::default() };
+        let mut identity = Identity { login: head.login, off_site: head.off_site.0, ..Identity::default() };
         for Entry { value, .. } in &ranges {
             if value.addresses.get_ref().is_empty() {
                 self.problems.push(source.error(value.addresses.span(), "`addresses` is empty"));

@@ -107,7 +107,7 @@ impl<'a> Resolver<'a> {
             categories: categories.compiled,
             rules,
             help: help.hosts,
-            must_work: must_work.hosts,
+            must_work,
             never_intercept: never_intercept.hosts,
             unread_hosts,
             certificate_exceptions,
@@ -259,7 +259,7 @@ name = "d"
 rules.toml:3:1: error: unknown key `catgories`
   help: did you mean `categories`?
 rules.toml:4:1: error: unknown key `colour`
-  help: known here: `name`, `groups`, `hosts`, `methods`, `ports`, `categories`, `themes`, `lists`, `kinds`, `min_score`, `action`, `reason`
+  help: known here: `name`, `groups`, `hosts`, `methods`, `ports`, `ports_other_than`, `carries`, `categories`, `themes`, `lists`, `kinds`, `min_score`, `action`, `reason`
 rules.toml:9:15: error: unknown category `cassino`
   help: did you mean `casino`?
 rules.toml:10:11: error: unknown group `larners`

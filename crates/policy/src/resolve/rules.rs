@@ -8,7 +8,7 @@ use wardgate_core::{Diagnostic, RuleRef, TextKind, Verdict};
 use super::categories::ResolvedCategories;
 use super::groups::ResolvedGroups;
 use super::lists::ResolvedLists;
-use super::values::{Breadth, host, score};
+use super::values::{self, Breadth, score};
 use super::{Names, Resolver, rule_ref, shadow};
 use crate::hosts::HostMap;
 use crate::policy::IdSet;
@@ -60,6 +60,8 @@ impl<'a> Resolver<'a> {
             hosts: self.host_set(source, raw),
             methods: self.methods(source, raw),
             ports: self.some(source, "ports", &raw.ports).map(Into::into),
+            ports_other_than: self.some(source, "ports_other_than", &raw.ports_other_than).map(Into::into),
+            carries: raw.carries,
             about: self.about(source, raw, known),
             action: raw.action,
             reason: raw.reason.as_ref().map(|reason| self.said(source, "reason", reason)),
@@ -81,7 +83,8 @@ impl<'a> Resolver<'a> {
             self.problems
                 .push(problem.help("say in plain words why, for the person whose page is not shown"));
         }
-        if let Some(why) = rule.about.as_ref().and_then(contradiction) {
+        let contradiction = rule.about.as_ref().and_then(contradiction).or_else(|| no_port_left(rule));
+        if let Some(why) = contradiction {
             let message = format!("the rule `{}` can never match", rule.at.name);
             self.problems.push(source.error(entry.span.clone(), message).help(why));
             return;
@@ -103,8 +106,8 @@ impl<'a> Resolver<'a> {
     fn host_set(&mut self, source: Source<'_>, raw: &raw::Rule) -> Option<HostMap<()>> {
         let mut hosts = HostMap::default();
         for text in self.some(source, "hosts", &raw.hosts)? {
-            if let Some(host) = host(source, text, Breadth::Any, &mut self.problems) {
-                hosts.insert(host, ());
+            if let Some(named) = values::hosts(source, text, Breadth::Any, &mut self.problems) {
+                hosts.insert(named, ());
             }
         }
         Some(hosts)
@@ -195,6 +198,13 @@ impl<'a> Resolver<'a> {
         }
         Some(written.get_ref())
     }
+}
+
+/// Why no port can be what a rule wants, if none can.
+fn no_port_left(rule: &Rule) -> Option<&'static str> {
+    let (wanted, unwanted) = (rule.ports.as_ref()?, rule.ports_other_than.as_ref()?);
+    let nothing = wanted.iter().all(|port| unwanted.contains(port));
+    nothing.then_some("each of its `ports` stands in `ports_other_than`")
 }
 
 /// Why no finding can be what a rule wants, if none can.

@@ -1,6 +1,6 @@
 //! Finds rules that cannot come to bear, because an earlier one takes everything that they would match.
 
-use wardgate_core::{RuleRef, TextKind};
+use wardgate_core::{RuleRef, TextKind, Verdict};
 
 use crate::hosts::HostMap;
 use crate::policy::IdSet;
@@ -21,7 +21,15 @@ pub(super) fn covers(earlier: &Rule, later: &Rule) -> bool {
         && within(&earlier.hosts, &later.hosts, HostMap::covers)
         && within(&earlier.methods, &later.methods, |a, b| holds_all(a, b))
         && within(&earlier.ports, &later.ports, |a, b| holds_all(a, b))
+        && within(&earlier.ports_other_than, &later.ports_other_than, |a, b| holds_all(b, a))
+        && covers_carried(earlier, later)
         && within(&earlier.about, &later.about, about_covers)
+}
+
+/// Whether the earlier rule looks at the tunnels that the later one is about: one that allows, without a word about
+/// what is neither TLS nor HTTP, does not.
+fn covers_carried(earlier: &Rule, later: &Rule) -> bool {
+    earlier.carries == later.carries || earlier.carries.is_none() && earlier.action != Verdict::Allow
 }
 
 fn about_covers(earlier: &About, later: &About) -> bool {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 use wardgate_core::{Diagnostic, Host};
 
+use crate::hosts::Hosts;
 use crate::raw::Text;
 use crate::source::Source;
 
@@ -70,6 +71,30 @@ pub(crate) enum Breadth {
     Narrow,
     /// Any, and the host alone without its subdomains.
     Exact,
+}
+
+/// The widest ranges of addresses that may be named where nothing as wide as a registry may.
+const WIDEST_IPV4: u8 = 8;
+const WIDEST_IPV6: u8 = 20;
+
+/// Parses a host, which stands for its subdomains too, or a range of addresses.
+pub(crate) fn hosts(
+    source: Source<'_>,
+    text: &Text,
+    breadth: Breadth,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Hosts> {
+    if text.get_ref().parse::<IpNet>().is_err() {
+        return host(source, text, breadth, problems).map(Hosts::One);
+    }
+    let range = range(source, text, problems)?;
+    let widest = if range.addr().is_ipv4() { WIDEST_IPV4 } else { WIDEST_IPV6 };
+    if breadth == Breadth::Narrow && range.prefix_len() < widest {
+        let message = format!("`{range}` is a large part of all addresses");
+        problems.push(source.error(text.span(), message).help("name the hosts that are meant"));
+        return None;
+    }
+    Some(Hosts::Range(range))
 }
 
 /// Parses a host, which stands for its subdomains too.

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -163,6 +163,21 @@ impl Framing {
     }
 }
 
+/// An answer that is under way for as long as this lives: a tunnel's.
+pub(crate) struct Busy(Arc<Framing>);
+
+impl Busy {
+    pub(crate) fn with(framing: &Arc<Framing>) -> Self {
+        Self(Arc::clone(framing))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.answered();
+    }
+}
+
 /// Where in the stream of messages the reader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -249,6 +264,12 @@ impl<I> Framed<I> {
     /// What the connection's service must know.
     pub(crate) fn framing(&self) -> Arc<Framing> {
         Arc::clone(&self.framing)
+    }
+
+    /// The connection itself, and what was read of it and not handed on: for bytes that are no longer HTTP.
+    pub(crate) fn into_parts(mut self) -> (I, Bytes) {
+        self.checked.unsplit(self.raw);
+        (self.inner, self.checked.freeze())
     }
 
     /// Moves what can be moved from `raw` to `checked`; returns whether anything was.

@@ -37,16 +37,16 @@ pub(super) struct Dialer {
     hosts: Hosts,
     resolver: TokioResolver,
     denied: Vec<IpNet>,
-    own_port: u16,
+    own_ports: Vec<u16>,
 }
 
 impl Dialer {
-    pub(super) fn new(config: &UpstreamConfig, own_port: u16) -> Result<Self, UpstreamSetupError> {
+    pub(super) fn new(config: &UpstreamConfig, own_ports: Vec<u16>) -> Result<Self, UpstreamSetupError> {
         Ok(Self {
             hosts: hosts(config)?,
             resolver: resolver()?,
             denied: config.deny_addresses.clone(),
-            own_port,
+            own_ports,
         })
     }
 
@@ -64,7 +64,7 @@ impl Dialer {
         if allowed.is_empty() {
             return Err(UpstreamError::Forbidden);
         }
-        if target.port() == self.own_port && allowed.iter().any(is_this_machine) {
+        if self.own_ports.contains(&target.port()) && allowed.iter().any(is_this_machine) {
             return Err(UpstreamError::Loop);
         }
         race(interleaved(allowed), target.port()).await
@@ -198,7 +198,7 @@ mod tests {
         )
         .unwrap();
         let config = UpstreamConfig { hosts_file: Some(file.path().into()), ..UpstreamConfig::default() };
-        let dialer = Dialer::new(&config, 1).unwrap();
+        let dialer = Dialer::new(&config, vec![1]).unwrap();
         for (name, expected) in [("listed.example.test", "192.0.2.7"), ("six.example.test", "2001:db8::7")] {
             let soon = tokio::time::timeout(Duration::from_millis(50), dialer.resolve(name));
             let addresses = soon.await.expect("no name server is asked").unwrap();

@@ -142,14 +142,14 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Sets it up; `own_port` is the proxy's, which is never dialled.
+    /// Sets it up; `own_ports` are the proxy's, which are never dialled.
     pub(crate) fn new(
         config: &UpstreamConfig,
         tls: Arc<OriginTls>,
-        own_port: u16,
+        own_ports: Vec<u16>,
     ) -> Result<Self, UpstreamSetupError> {
         Ok(Self {
-            dialer: Dialer::new(config, own_port)?,
+            dialer: Dialer::new(config, own_ports)?,
             pool: Pool::start(seconds(config.keep_alive_secs)),
             tls,
             connect_timeout: seconds(config.connect_timeout_secs),

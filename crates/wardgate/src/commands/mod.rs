@@ -5,6 +5,7 @@ mod authority;
 mod check;
 mod classify;
 mod limits;
+mod pinned;
 mod records;
 
 pub(crate) use ask::health;
@@ -12,6 +13,7 @@ pub(crate) use authority::ca;
 pub(crate) use check::{check, explain};
 pub(crate) use classify::classify;
 pub(crate) use limits::limits;
+pub(crate) use pinned::pinned;
 pub(crate) use records::{digest, users};
 
 use std::io::{self, Write};
