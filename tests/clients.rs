@@ -179,7 +179,7 @@ async fn page(
     assert_eq!(
         (asked("/cached?age=600"), asked("/cached?age=0")),
         (1, 2),
-        "what is fresh is not asked for again"
+        "what is fresh is not asked for again; the page says {did:?}"
     );
     let framed = wardgate.line_about("/in-a-frame").await;
     let page = (&framed["http.response.status_code"], &framed["http.response.mime_type"]);

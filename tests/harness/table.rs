@@ -666,7 +666,7 @@ impl Noted {
         let fits = status == self.status.map(u64::from)
             && line["wardgate.outcome"] == *self.outcome
             && self.detail.is_none_or(|detail| line["wardgate.detail"] == *detail);
-        (!fits && !(self.or_gone && gone)).then(|| format!("recorded as {line:#}\nin place of {self:?}"))
+        (!(fits || self.or_gone && gone)).then(|| format!("recorded as {line:#}\nin place of {self:?}"))
     }
 }
 

@@ -24,7 +24,7 @@ use super::marionette::Firefox;
 use super::tools;
 
 /// How long the browser may take for one command.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often the driver may choose a port.
 const ATTEMPTS: u32 = 10;
@@ -140,7 +140,10 @@ impl Chromium {
         flags.push(format!("--proxy-pac-url={pac_url}"));
         flags.push(format!("--user-data-dir={}", home.join("profile").display()));
         let options = json!({"binary": chromium, "args": flags});
-        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
+        let millis = PATIENCE.as_millis() as u64;
+        let time = json!({"pageLoad": millis, "script": millis});
+        let wanted = json!({"browserName": "chrome", "goog:chromeOptions": options, "timeouts": time});
+        let wanted = json!({"capabilities": {"alwaysMatch": wanted}});
         let created = call(driver, Method::POST, "/session", &wanted).await;
         let session =
             created["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {created}")).to_owned();

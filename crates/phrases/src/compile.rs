@@ -1,13 +1,13 @@
-//! Compiles checked phrase files into one automaton and the tables that say what each of its patterns means.
+//! Compiles checked phrase files into a finder of patterns and the tables that say what each of them means.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use wardgate_core::{CategoryName, Diagnostic, Position, Severity};
 
 use crate::file::{self, Checked, Exclusion, Kinds, PhraseFile, Spelling};
-use crate::machine::Machine;
+use crate::finder::Finder;
+use crate::fold;
 
 /// The place of an entry in [`Compiled::entries`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ pub(crate) struct EntryId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CategoryId(pub(crate) usize);
 
-/// What a pattern of the automaton means to one entry.
+/// What a pattern means to one entry.
 #[derive(Clone, Debug)]
 pub(crate) enum Role {
     /// It is the phrase, or the part of a combination with this number.
@@ -31,7 +31,7 @@ pub(crate) enum Role {
     Exclusion(EntryId),
 }
 
-/// A pattern of the automaton.
+/// A pattern that the finder looks for.
 #[derive(Debug)]
 pub(crate) struct Pattern {
     /// How many words it covers.
@@ -63,7 +63,7 @@ pub(crate) struct Entry {
 
 /// Everything that the inspectors share.
 pub(crate) struct Compiled {
-    pub(crate) machine: Machine,
+    pub(crate) finder: Finder,
     pub(crate) patterns: Vec<Pattern>,
     pub(crate) categories: Vec<CategoryName>,
     pub(crate) languages: Vec<Box<str>>,
@@ -89,44 +89,43 @@ pub(crate) fn compile(
     let mut compiler = Compiler::default();
     for file in files {
         if let Some(checked) = file::check(file, categories, &mut diagnostics) {
-            compiler.file(file.path, checked, &mut diagnostics);
+            compiler.file(*file, checked, &mut diagnostics);
         }
     }
     if diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error) {
         return Err(diagnostics);
     }
-    let machine = Machine::build(&compiler.texts).map_err(|error| {
-        let path = files.first().map_or(Path::new(""), |file| file.path);
-        vec![Diagnostic::error(path, None, format!("the phrases cannot be compiled: {error}"))]
-    })?;
-    let Compiler { patterns, entries, categories, languages, .. } = compiler;
-    Ok((Compiled { machine, patterns, categories, languages, entries }, diagnostics))
+    let Compiler { texts, patterns, entries, categories, languages, .. } = compiler;
+    let finder = Finder::new(&texts);
+    fold::prepare();
+    Ok((Compiled { finder, patterns, categories, languages, entries }, diagnostics))
 }
 
 /// Where a phrase was first written, to tell about the second time.
-struct Written {
+struct Written<'f> {
     kinds: Kinds,
-    place: String,
+    file: PhraseFile<'f>,
+    offset: usize,
 }
 
 /// Gathers the entries of all files.
 #[derive(Default)]
-struct Compiler {
+struct Compiler<'f> {
     texts: Vec<String>,
     pattern_ids: HashMap<String, usize>,
     patterns: Vec<Pattern>,
     entries: Vec<Entry>,
     categories: Vec<CategoryName>,
     languages: Vec<Box<str>>,
-    written: HashMap<(usize, String), Vec<Written>>,
+    written: HashMap<(usize, String), Vec<Written<'f>>>,
 }
 
-impl Compiler {
-    fn file(&mut self, path: &Path, checked: Checked, diagnostics: &mut Vec<Diagnostic>) {
+impl<'f> Compiler<'f> {
+    fn file(&mut self, file: PhraseFile<'f>, checked: Checked, diagnostics: &mut Vec<Diagnostic>) {
         let category = CategoryId(place_of(&mut self.categories, checked.category));
         place_of(&mut self.languages, checked.language);
         for entry in checked.entries {
-            self.report_duplicates(path, category, &entry, diagnostics);
+            self.report_duplicates(file, category, &entry, diagnostics);
             self.entry(category, entry);
         }
     }
@@ -163,24 +162,24 @@ impl Compiler {
 
     fn report_duplicates(
         &mut self,
-        path: &Path,
+        file: PhraseFile<'f>,
         category: CategoryId,
         entry: &file::Entry,
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let [spellings] = entry.parts.as_slice() else { return };
-        for Spelling { shown, pattern, position } in spellings {
+        for Spelling { shown, pattern, offset } in spellings {
             let written = self.written.entry((category.0, pattern.clone())).or_default();
             if let Some(first) = written.iter().find(|first| first.kinds.overlap(entry.kinds)) {
+                let Position { line, column } = Position::of(first.file.text, first.offset);
+                let place = format!("{}:{line}:{column}", first.file.path.display());
                 let message = format!("the phrase `{shown}` is already in this category");
                 diagnostics.push(
-                    Diagnostic::error(path, Some(*position), message)
-                        .help(format!("it also stands at {}; keep one of them", first.place)),
+                    Diagnostic::error(file.path, Some(Position::of(file.text, *offset)), message)
+                        .help(format!("it also stands at {place}; keep one of them")),
                 );
             }
-            let Position { line, column } = position;
-            let place = format!("{}:{line}:{column}", path.display());
-            written.push(Written { kinds: entry.kinds, place });
+            written.push(Written { kinds: entry.kinds, file, offset: *offset });
         }
     }
 }

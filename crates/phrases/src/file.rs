@@ -20,9 +20,9 @@ pub struct PhraseFile<'a> {
 /// Fewest characters of a whole word.
 const MIN_WORD_CHARS: usize = 2;
 /// Fewest bytes of a phrase with a `*`: shorter ones occur inside everything.
-const MIN_OPEN_BYTES: usize = 4;
+pub(crate) const MIN_OPEN_BYTES: usize = 4;
 /// Most bytes of a folded phrase.
-const MAX_PHRASE_BYTES: usize = 200;
+pub(crate) const MAX_PHRASE_BYTES: usize = 200;
 /// Most words of a phrase; the reader remembers where this many words began.
 pub(crate) const MAX_PHRASE_WORDS: usize = 16;
 /// Most parts of a combination.
@@ -73,8 +73,8 @@ pub(crate) struct Spelling {
     pub(crate) shown: String,
     /// Folded, with a space at each end where a word must begin or end: what the automaton looks for.
     pub(crate) pattern: String,
-    /// Its place in the file.
-    pub(crate) position: Position,
+    /// Where it begins in the file, in bytes.
+    pub(crate) offset: usize,
 }
 
 /// What voids a phrase.
@@ -382,7 +382,8 @@ impl Checker<'_, '_> {
 
     fn needless(&mut self, spelling: &Spelling, cover: &Spelling) {
         let message = format!("`{}` is already found by `{}`", spelling.shown, cover.shown);
-        let warning = Diagnostic::warning(self.file.path, Some(spelling.position), message);
+        let position = Position::of(self.file.text, spelling.offset);
+        let warning = Diagnostic::warning(self.file.path, Some(position), message);
         self.diagnostics.push(warning.help("leave it out"));
     }
 
@@ -408,11 +409,7 @@ impl Checker<'_, '_> {
             return None;
         }
         let (before, after) = (if open_start { "" } else { " " }, if open_end { "" } else { " " });
-        Some(Spelling {
-            shown: shown.to_owned(),
-            pattern: format!("{before}{folded}{after}"),
-            position: Position::of(self.file.text, offset),
-        })
+        Some(Spelling { shown: shown.to_owned(), pattern: format!("{before}{folded}{after}"), offset })
     }
 
     /// Reports an error and hands it back for its help text.

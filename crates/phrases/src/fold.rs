@@ -4,38 +4,111 @@
 //! `sui<zero-width space>cide` and `suïcide` are all `suicide`. Every character folds by itself, without a look at its
 //! neighbours; that is why the border between two pieces of a text cannot matter.
 
+use std::sync::LazyLock;
+
 use unicode_normalization::char::{canonical_combining_class, decompose_compatible};
 
-/// What becomes of one byte of UTF-8: itself in lower case for ASCII letters and digits, or one of the marks below.
-pub(crate) static FOLD: [u8; 256] = table();
-
-/// In [`FOLD`]: the byte leaves nothing behind.
-pub(crate) const DROPPED: u8 = 0;
-/// In [`FOLD`]: the byte separates words. Runs of separators count as one.
+/// In a folded text: the end of a word.
 pub(crate) const SEPARATOR: u8 = b' ';
-/// In [`FOLD`]: the byte begins (or continues) a character beyond ASCII; see [`fold_char`].
-pub(crate) const BEYOND_ASCII: u8 = 0xFF;
 
-const fn table() -> [u8; 256] {
-    let mut table = [BEYOND_ASCII; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        let ascii = byte as u8;
-        table[byte] = match ascii {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => ascii.to_ascii_lowercase(),
-            // `don't` and `dont` are one word; so are `it's` and `its`, which is no loss here.
-            b'\'' | b'`' => DROPPED,
-            _ => SEPARATOR,
-        };
-        byte += 1;
+/// How much ASCII is folded at a time: what the processor holds in a register or two.
+pub(crate) const CHUNK: usize = 32;
+
+/// Folds ASCII. Of a chunk that holds anything else, or a character that is dropped, only what stands before that is
+/// right; `None` stands for a chunk without such a character, else its place is returned.
+#[inline(always)]
+pub(crate) fn fold_chunk(chunk: &[u8; CHUNK]) -> ([u8; CHUNK], Option<usize>) {
+    let (mut folded, mut special) = ([0; CHUNK], false);
+    for (folded, byte) in folded.iter_mut().zip(chunk) {
+        *folded = fold_byte(*byte);
+        special |= is_special(*byte);
     }
-    table
+    let place = if special { chunk.iter().position(|byte| is_special(*byte)) } else { None };
+    (folded, place)
 }
 
-/// Whether a value of [`FOLD`] is a letter or digit. The marks are below them, or negative: one comparison.
+/// Folds an ASCII character that is not special.
 #[inline(always)]
-pub(crate) fn is_letter(folded: u8) -> bool {
-    folded as i8 > SEPARATOR as i8
+fn fold_byte(byte: u8) -> u8 {
+    let lower = byte | 0x20;
+    if lower.wrapping_sub(b'a') < 26 {
+        lower
+    } else if byte.wrapping_sub(b'0') < 10 {
+        byte
+    } else {
+        SEPARATOR
+    }
+}
+
+/// Whether a byte begins a character beyond ASCII, or is dropped: `don't` and `dont` are one word; so are `it's` and
+/// `its`, which is no loss here.
+#[inline(always)]
+pub(crate) fn is_special(byte: u8) -> bool {
+    (byte >= 0x80) | (byte == b'\'') | (byte == b'`')
+}
+
+/// What becomes of a character that is not plain ASCII.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Special {
+    /// It leaves nothing behind.
+    Dropped,
+    /// It ends a word.
+    Separator,
+    /// It is, or becomes, one letter.
+    Letter(char),
+    /// It becomes several letters or separators: see [`fold_char`].
+    Several,
+}
+
+/// Folds a character that is not plain ASCII.
+#[inline]
+pub(crate) fn fold_special(character: char) -> Special {
+    match TABLE.get(character as usize) {
+        Some(&DROPPED) => Special::Dropped,
+        Some(&SEPARATES) => Special::Separator,
+        Some(unit) => char::from_u32(u32::from(*unit)).map_or(Special::Several, Special::Letter),
+        None if is_ideograph(character) => Special::Letter(character),
+        None => classify(character),
+    }
+}
+
+/// Han ideographs as most texts are written with; none of them has another form.
+fn is_ideograph(character: char) -> bool {
+    matches!(character, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}')
+}
+
+/// Sees to it that no text has to wait for the table that [`fold_special`] looks into.
+pub(crate) fn prepare() {
+    LazyLock::force(&TABLE);
+}
+
+/// What [`fold_char`] says of the characters before the Han ideographs: to ask it takes a hundred times as long.
+static TABLE: LazyLock<Box<[u16]>> = LazyLock::new(|| (0..0x3400).map(table_unit).collect());
+
+const DROPPED: u16 = 0;
+const SEPARATES: u16 = SEPARATOR as u16;
+/// Half a surrogate pair, which is no character.
+const SEVERAL: u16 = 0xD800;
+
+fn table_unit(unit: u16) -> u16 {
+    match char::from_u32(u32::from(unit)).map_or(Special::Several, classify) {
+        Special::Dropped => DROPPED,
+        Special::Separator => SEPARATES,
+        Special::Letter(letter) => u16::try_from(u32::from(letter)).unwrap_or(SEVERAL),
+        Special::Several => SEVERAL,
+    }
+}
+
+fn classify(character: char) -> Special {
+    let mut special = Special::Dropped;
+    fold_char(character, |part| {
+        special = match (special, part) {
+            (Special::Dropped, Folded::Letter(letter)) => Special::Letter(letter),
+            (Special::Dropped, Folded::Separator) => Special::Separator,
+            _ => Special::Several,
+        }
+    });
+    special
 }
 
 /// What becomes of a part of a character.
@@ -132,18 +205,34 @@ mod tests {
     }
 
     #[test]
-    fn the_table_and_the_characters_agree() {
+    fn the_short_ways_and_the_characters_agree() {
         for byte in 0..128u8 {
-            let mut folded = Vec::new();
-            fold_char(byte as char, |part| folded.push(part));
-            let expected = match FOLD[byte as usize] {
-                DROPPED => vec![],
-                SEPARATOR => vec![Folded::Separator],
-                letter => vec![Folded::Letter(letter as char)],
+            let (folded, special) = fold_chunk(&[byte; CHUNK]);
+            let expected = if folded[0] == SEPARATOR {
+                Special::Separator
+            } else {
+                Special::Letter(char::from(folded[0]))
             };
-            assert_eq!(folded, expected, "byte {byte}");
-            assert_eq!(is_letter(FOLD[byte as usize]), byte.is_ascii_alphanumeric(), "byte {byte}");
+            match special {
+                None => assert_eq!(classify(char::from(byte)), expected, "byte {byte}"),
+                Some(place) => {
+                    assert_eq!((place, classify(char::from(byte))), (0, Special::Dropped), "byte {byte}");
+                }
+            }
         }
-        assert!(!is_letter(BEYOND_ASCII));
+        for character in (0..=0x1_1000).filter_map(char::from_u32) {
+            assert_eq!(fold_special(character), classify(character), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_special_byte_of_a_chunk_is_found() {
+        for place in 0..CHUNK {
+            let mut chunk = [b'A'; CHUNK];
+            chunk[place..].fill(0xC3);
+            let (folded, special) = fold_chunk(&chunk);
+            assert_eq!(special, Some(place));
+            assert!(folded[..place].iter().all(|byte| *byte == b'a'));
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The stage `phrases`: weighted phrases over text that streams past.
 //!
-//! A text is folded as it comes (`fold`: lower case, no accents, one space between words) and walked through one
-//! Aho-Corasick automaton that holds every phrase of every category in the same folded form, with a space at either
-//! end where a word must begin or end. So `" essex "` is found and `" sex "` in it is not, without a look at what
-//! stands around; and since the state of the walk is a number, a text may be cut anywhere.
+//! A text is folded as it comes (`fold`: lower case, no accents, one space between words) and told apart in words
+//! (`past`). Phrases are folded alike, with a space at either end where a word must begin or end: so `" essex "` is
+//! found and `" sex "` in it is not. Which phrases a text may end with at the end of a word, or within one, is told by
+//! a few numbers made of the last words' letters (`finder`); only those are compared. What is known of the words before
+//! is carried from piece to piece (`inspect`), so a text may be cut anywhere.
 //!
 //! What occurs is added up by category (`tally`): each phrase weighs once (or `count` times), is void near an
 //! exclusion, and context phrases weigh against. Scores are points; policy says at how many points a category counts.
@@ -39,9 +40,14 @@
 
 mod compile;
 mod file;
+mod filter;
+mod finder;
 mod fold;
+mod folded;
 mod inspect;
-mod machine;
+#[cfg(test)]
+mod oracle;
+mod past;
 mod recent;
 mod tally;
 

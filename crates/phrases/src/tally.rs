@@ -1,12 +1,12 @@
 //! Keeps the score: which phrases occurred, which of them an exclusion voids, and what each category comes to.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use wardgate_core::{Evidence, Finding, PhraseHit, TextKind};
 
 use crate::STAGE;
 use crate::compile::{CategoryId, Compiled, Entry, EntryId, Pattern, Reach, Role};
+use crate::filter::Table;
 use crate::recent::{Recent, Window};
 
 /// Most hits recorded for a category; what comes later still counts for the score.
@@ -109,10 +109,10 @@ enum Standing {
 /// The score of one text.
 pub(crate) struct Tally {
     kind: TextKind,
-    seen: HashMap<EntryId, Seen>,
+    seen: Table<EntryId, Seen>,
     sums: Vec<Sum>,
     open: Vec<Open>,
-    /// The word at which the first of `open` is decided.
+    /// The word behind which the first of `open` is decided; 0 where there are too many of them.
     deadline: u64,
     /// Hits whose snippet is not complete.
     unshown: Vec<(EntryId, CategoryId)>,
@@ -123,7 +123,7 @@ impl Tally {
     pub(crate) fn new(kind: TextKind, categories: usize) -> Self {
         Self {
             kind,
-            seen: HashMap::new(),
+            seen: Table::default(),
             sums: std::iter::repeat_with(Sum::default).take(categories).collect(),
             open: Vec::new(),
             deadline: u64::MAX,
@@ -193,6 +193,9 @@ impl Tally {
         let open = Open { sighting, reach };
         self.deadline = self.deadline.min(open.deadline());
         self.open.push(open);
+        if self.open.len() > MAX_OPEN {
+            self.deadline = 0;
+        }
     }
 
     /// An exclusion occurred: it voids what it is near to, before and after.
@@ -207,16 +210,18 @@ impl Tally {
         }
     }
 
-    /// Says that the reader comes to this word; decides what no exclusion can void any more.
-    #[inline(always)]
-    pub(crate) fn at_word(&mut self, compiled: &Compiled, word: u64, now: u64) {
-        if word > self.deadline || self.open.len() > MAX_OPEN {
-            self.close(compiled, word, now);
-        }
+    /// Whether [`Tally::at_word`] is to be called for this word or one before it.
+    pub(crate) fn is_due(&self, word: u64) -> bool {
+        word > self.deadline
     }
 
-    #[cold]
-    fn close(&mut self, compiled: &Compiled, word: u64, now: u64) {
+    /// The last word for which it need not be called yet.
+    pub(crate) fn deadline(&self) -> u64 {
+        self.deadline
+    }
+
+    /// Says that the reader comes to this word; decides what no exclusion can void any more.
+    pub(crate) fn at_word(&mut self, compiled: &Compiled, word: u64, now: u64) {
         let excess = self.open.len().saturating_sub(MAX_OPEN);
         let mut index = 0;
         let over = |open: &mut Open| {
@@ -232,7 +237,7 @@ impl Tally {
 
     /// Says that the text has ended: no exclusion can follow.
     pub(crate) fn end(&mut self, compiled: &Compiled, now: u64) {
-        self.close(compiled, u64::MAX, now);
+        self.at_word(compiled, u64::MAX, now);
     }
 
     /// Decides an occurrence: adds it to the score unless it is voided, and to the evidence.

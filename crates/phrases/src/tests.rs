@@ -4,9 +4,9 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use wardgate_core::{CategoryName, Evidence, Finding, PhraseHit, Severity, Stage, TextKind};
+use wardgate_core::{CategoryName, Evidence, Finding, Inspector, PhraseHit, Severity, Stage, TextKind};
 
-use super::{PhraseFile, Phrases};
+use super::{PhraseFile, Phrases, oracle};
 
 const HEAD: &str = "category = 'one'\nlanguage = 'en'\nsource = 'tests'\n";
 
@@ -24,7 +24,7 @@ fn compile(body: &str) -> Phrases {
 fn scan<'p>(phrases: &Phrases, kind: TextKind, pieces: impl Iterator<Item = &'p str>) -> Vec<Finding> {
     let mut inspector = phrases.inspector(kind).expect("there are phrases");
     let mut findings = Vec::new();
-    let look = |inspector: &dyn wardgate_core::Inspector| {
+    let look = |inspector: &dyn Inspector| {
         let mut findings = Vec::new();
         inspector.findings(&mut findings);
         findings
@@ -476,4 +476,128 @@ fn all_mistakes_are_shown_at_once() {
 fn no_files_no_inspector() {
     let (phrases, _) = Phrases::compile(&[], &categories()).unwrap();
     assert!(phrases.is_empty() && phrases.inspector(TextKind::Page).is_none());
+}
+
+/// Words and what stands between them, so chosen that phrases made of them occur all the time.
+const WORDS: [&str; 24] = [
+    "a",
+    "ab",
+    "abc",
+    "abcd",
+    "abcde",
+    "kill",
+    "killing",
+    "my",
+    "myself",
+    "self",
+    "cide",
+    "suicide",
+    "suicidal",
+    "pesticide",
+    "Été",
+    "été",
+    "straße",
+    "ﬁne",
+    "ﷺ",
+    "привет",
+    "Ἀθῆναι",
+    "abcdefghijklmnop",
+    "zzzz",
+    "don't",
+];
+const GAPS: [&str; 16] = [
+    " ",
+    " ",
+    " ",
+    " ",
+    ", ",
+    "\n",
+    "-",
+    "\u{2014}",
+    "\u{a0}",
+    "\u{200b}",
+    "'",
+    "’",
+    "\u{301}",
+    "",
+    " \u{200b} ",
+    "   ",
+];
+
+fn random_phrase(random: &mut Random) -> String {
+    let words: Vec<&str> = (0..1 + random.below(4)).map(|_| WORDS[random.below(WORDS.len())]).collect();
+    let stars = [("", ""), ("", ""), ("*", ""), ("", "*"), ("*", "*")][random.below(5)];
+    let words = words.join(" ");
+    let cut = words.floor_char_boundary(words.len().saturating_sub(random.below(3)));
+    format!("{}{}{}", stars.0, words[..cut].trim_end(), stars.1)
+}
+
+fn random_policy(random: &mut Random) -> Phrases {
+    let mut body = String::new();
+    let mut written = std::collections::HashSet::new();
+    for _ in 0..1 + random.below(60) {
+        let phrase = random_phrase(random);
+        let entry = match random.below(5) {
+            0 => format!("all = [\"{phrase}\", \"{}\"]\nweight = 3\nwithin = 9", random_phrase(random)),
+            1 => format!("text = \"{phrase}\"\nweight = 2\nunless = [\"{}\"]", random_phrase(random)),
+            _ => format!("text = \"{phrase}\"\nweight = 1\ncount = {}", 1 + random.below(100)),
+        };
+        let text = format!("{HEAD}{body}[[phrase]]\n{entry}\n");
+        let file = PhraseFile { path: Path::new("one.toml"), text: &text };
+        // What is too short or there already is left out.
+        if written.insert(phrase) && Phrases::compile(&[file], &categories()).is_ok() {
+            write!(body, "[[phrase]]\n{entry}\n").unwrap();
+        }
+    }
+    compile(&format!("{body}[[phrase]]\ntext = 'always there'\nweight = 1\n"))
+}
+
+fn random_text(random: &mut Random) -> String {
+    let mut text = String::new();
+    for _ in 0..random.below(3000) {
+        match random.below(1000) {
+            0 => text.push_str(&"x".repeat(random.below(9000))),
+            1 => text.push_str(&" ".repeat(random.below(9000))),
+            2 => text.push_str(&"\u{200b}".repeat(random.below(3000))),
+            3 => text.push_str(&"ﷺ".repeat(random.below(1000))),
+            _ => {}
+        }
+        text.push_str(WORDS[random.below(WORDS.len())]);
+        text.push_str(GAPS[random.below(GAPS.len())]);
+    }
+    text
+}
+
+#[test]
+fn the_quick_way_and_the_plain_way_agree() {
+    let mut random = Random(7);
+    let mut found = 0;
+    for round in 0..40 {
+        let phrases = random_policy(&mut random);
+        let automaton = oracle::automaton(&phrases);
+        for longest in [1, 20, 700, 20_000] {
+            let text = random_text(&mut random);
+            let mut quick = phrases.inspector(TextKind::Page).unwrap();
+            let mut plain = oracle::Oracle::new(&phrases, &automaton, TextKind::Page);
+            let look = |inspector: &dyn Inspector| {
+                let mut findings = Vec::new();
+                inspector.findings(&mut findings);
+                findings
+            };
+            let mut rest = text.as_str();
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(rest.ceil_char_boundary(1 + random.below(longest)));
+                let changed = (quick.text(piece), plain.text(piece));
+                assert_eq!(changed.0, changed.1, "round {round}, after `{piece}`");
+                if changed.0 {
+                    assert_eq!(look(&*quick), look(&plain), "round {round}, after `{piece}`");
+                }
+                rest = after;
+            }
+            assert_eq!(quick.end(), plain.end(), "round {round}, at the end");
+            assert_eq!(look(&*quick), look(&plain), "round {round}, at the end");
+            found += look(&plain).len();
+        }
+    }
+    assert!(found > 100, "phrases were found in {found} texts of 160");
 }

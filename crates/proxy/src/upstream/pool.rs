@@ -34,6 +34,9 @@ const MAX_OWN: usize = 8;
 /// An HTTP/2 connection is probed after this time without a frame.
 const PING_AFTER: Duration = Duration::from_secs(30);
 
+/// Idle connections are looked through this often: nobody else notices that an origin has closed one.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
 type Key = Box<str>;
 
 /// The connections to all origins.
@@ -103,7 +106,7 @@ impl Pool {
         let swept = Arc::downgrade(&pool);
         tokio::spawn(async move {
             loop {
-                tokio::time::sleep(keep_alive / 2).await;
+                tokio::time::sleep(SWEEP_EVERY.min(keep_alive / 2)).await;
                 let Some(pool) = swept.upgrade() else { return };
                 pool.sweep();
             }
