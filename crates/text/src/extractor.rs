@@ -108,15 +108,17 @@ impl Extractor {
     /// appended; the extractor is of no further use.
     pub fn push(&mut self, bytes: &[u8], text: &mut String) -> Result<(), TextError> {
         let Self { decompressor, body, prose } = self;
+        prose.swap(text);
         let result = decompressor.push(bytes, &mut |slice| body.push(slice, prose));
-        prose.drain_into(text);
+        prose.swap(text);
         result
     }
 
     /// Says that the body has ended, and appends what was held back. A compressed body that is cut short is an error.
     pub fn finish(&mut self, text: &mut String) -> Result<(), TextError> {
+        self.prose.swap(text);
         self.body.finish(&mut self.prose);
-        self.prose.drain_into(text);
+        self.prose.swap(text);
         self.decompressor.finish()
     }
 }
@@ -169,8 +171,6 @@ impl Body {
 /// A body that is text.
 struct Text {
     charset: Charset,
-    /// Reused from slice to slice.
-    characters: String,
     reader: Box<dyn Reader>,
 }
 
@@ -178,26 +178,18 @@ impl Text {
     fn new(format: Format, media: Option<&MediaType<'_>>) -> Self {
         Self {
             charset: Charset::new(format, media.and_then(|media| media.parameter("charset"))),
-            characters: String::new(),
             reader: reader(format, media),
         }
     }
 
     fn push(&mut self, bytes: &[u8], out: &mut Prose) {
         for slice in bytes.chunks(SLICE_BYTES) {
-            self.charset.decode(slice, &mut self.characters);
-            self.read(out);
+            self.charset.decode(slice, &mut |text| self.reader.text(text, out));
         }
     }
 
     fn finish(&mut self, out: &mut Prose) {
-        self.charset.finish(&mut self.characters);
-        self.read(out);
+        self.charset.finish(&mut |text| self.reader.text(text, out));
         self.reader.finish(out);
-    }
-
-    fn read(&mut self, out: &mut Prose) {
-        self.reader.text(&self.characters, out);
-        self.characters.clear();
     }
 }
