@@ -20,7 +20,7 @@ const MUCH_FOLDED: usize = 2 * BLOCK;
 pub(crate) struct PhraseInspector {
     compiled: Arc<Compiled>,
     reader: Reader,
-    tally: Tally,
+    pub(crate) tally: Tally,
     recent: Recent,
 }
 

@@ -23,7 +23,7 @@ pub(crate) struct Oracle {
     word: u64,
     offset: u64,
     begins: Vec<u64>,
-    tally: Tally,
+    pub(crate) tally: Tally,
     recent: Recent,
 }
 

@@ -117,6 +117,9 @@ pub(crate) struct Tally {
     /// Hits whose snippet is not complete.
     unshown: Vec<(EntryId, CategoryId)>,
     changed: bool,
+    /// All that the tally was told.
+    #[cfg(test)]
+    pub(crate) told: Vec<(usize, u64, u64, u64, u64)>,
 }
 
 impl Tally {
@@ -129,11 +132,15 @@ impl Tally {
             deadline: u64::MAX,
             unshown: Vec::new(),
             changed: false,
+            #[cfg(test)]
+            told: Vec::new(),
         }
     }
 
     /// Takes note of a pattern; `now` is the reader's offset.
     pub(crate) fn pattern(&mut self, compiled: &Compiled, pattern: &Pattern, at: Occurrence, now: u64) {
+        #[cfg(test)]
+        self.told.push((std::ptr::from_ref(pattern).addr(), at.first_word, at.last_word, at.begin, now));
         for role in &pattern.roles {
             let (Role::Part { entry: id, .. } | Role::Exclusion(id)) = role;
             let entry = compiled.entry(*id);

@@ -12,6 +12,9 @@ const PRESCAN_BYTES: usize = 1024;
 /// How much text, from the first byte beyond ASCII, a guess is based on.
 const GUESS_BYTES: usize = 1024;
 
+/// Most bytes of a byte order mark.
+const MARK_BYTES: usize = 3;
+
 /// Decodes a body. The encoding is that of its byte order mark, else of its `Content-Type`, else what the document
 /// says about itself, else a guess from the first bytes that tell encodings apart.
 pub(crate) struct Charset {
@@ -26,96 +29,185 @@ enum State {
     Ascii,
     /// Collecting what a guess is based on.
     Guess(Vec<u8>),
-    Known(Decoder),
+    /// Collecting what may be a byte order mark, which is right where this encoding is wrong.
+    Mark(Vec<u8>, &'static Encoding),
+    Utf8(Utf8),
+    Other(Decoded),
 }
+
+/// Takes decoded characters.
+type Sink<'s> = dyn FnMut(&str) + 's;
 
 impl Charset {
     /// A decoder for a body of this format whose `Content-Type` names `label`.
     pub(crate) fn new(format: Format, label: Option<&str>) -> Self {
         let named = label.and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
         let state = match (named, format) {
-            (Some(encoding), _) => State::Known(encoding.new_decoder()),
+            (Some(encoding), _) => State::marked(encoding),
             (None, Format::Html | Format::Xml) => State::Prescan(Vec::new()),
             (None, Format::Plain) => State::Ascii,
             // UTF-8 by definition (RFC 8259, section 8.1; WHATWG HTML, section 9.2.6; RFC 7578, section 5.1).
-            (None, _) => State::Known(UTF_8.new_decoder()),
+            (None, _) => State::marked(UTF_8),
         };
         Self { state, at_start: true }
     }
 
-    /// Appends the characters of the next bytes. Malformed ones become U+FFFD.
-    pub(crate) fn decode(&mut self, mut bytes: &[u8], text: &mut String) {
+    /// Hands on the characters of the next bytes. Malformed ones become U+FFFD.
+    pub(crate) fn decode(&mut self, mut bytes: &[u8], sink: &mut Sink<'_>) {
         while !bytes.is_empty() {
-            bytes = match &mut self.state {
-                State::Known(decoder) => {
-                    decode_into(decoder, bytes, false, text);
-                    return;
+            let (collected, size) = match &mut self.state {
+                State::Utf8(utf8) => return utf8.decode(bytes, sink),
+                State::Other(decoded) => return decoded.decode(bytes, false, sink),
+                State::Ascii => {
+                    bytes = self.ascii(bytes, sink);
+                    continue;
                 }
-                State::Ascii => self.ascii(bytes, text),
-                State::Prescan(head) => {
-                    let rest = fill(head, bytes, PRESCAN_BYTES);
-                    if head.len() == PRESCAN_BYTES {
-                        self.settle(false, text);
-                    }
-                    rest
-                }
-                State::Guess(window) => {
-                    let rest = fill(window, bytes, GUESS_BYTES);
-                    if window.len() == GUESS_BYTES {
-                        self.settle(false, text);
-                    }
-                    rest
-                }
+                State::Prescan(head) => (head, PRESCAN_BYTES),
+                State::Guess(window) => (window, GUESS_BYTES),
+                State::Mark(mark, _) => (mark, MARK_BYTES),
             };
+            bytes = fill(collected, bytes, size);
+            if collected.len() == size {
+                self.settle(false, sink);
+            }
         }
     }
 
     /// Says that the body has ended.
-    pub(crate) fn finish(&mut self, text: &mut String) {
-        while !matches!(self.state, State::Known(_)) {
-            if !self.settle(true, text) {
-                return;
-            }
-        }
-        if let State::Known(decoder) = &mut self.state {
-            decode_into(decoder, &[], true, text);
+    pub(crate) fn finish(&mut self, sink: &mut Sink<'_>) {
+        while self.settle(true, sink) {}
+        match &mut self.state {
+            State::Utf8(utf8) => utf8.finish(sink),
+            State::Other(decoded) => decoded.decode(&[], true, sink),
+            _ => {}
         }
     }
 
     /// Decides on what was collected, and decodes it. Returns whether there was anything to decide.
-    fn settle(&mut self, last: bool, text: &mut String) -> bool {
+    fn settle(&mut self, last: bool, sink: &mut Sink<'_>) -> bool {
         let (collected, next) = match std::mem::replace(&mut self.state, State::Ascii) {
             State::Prescan(head) => {
-                let declared = declared_encoding(&head).map(|encoding| State::Known(encoding.new_decoder()));
+                let declared = declared_encoding(&head).map(State::marked);
                 (head, declared.unwrap_or(State::Ascii))
             }
             State::Guess(window) => {
                 let encoding = guess(&window, last);
-                let decoder = if self.at_start {
-                    encoding.new_decoder()
-                } else {
-                    encoding.new_decoder_without_bom_handling()
-                };
-                (window, State::Known(decoder))
+                (window, if self.at_start { State::marked(encoding) } else { State::of(encoding) })
             }
-            state @ (State::Ascii | State::Known(_)) => {
+            State::Mark(mut mark, encoding) => match Encoding::for_bom(&mark) {
+                Some((marked, length)) => (mark.split_off(length), State::of(marked)),
+                None => (mark, State::of(encoding)),
+            },
+            state @ (State::Ascii | State::Utf8(_) | State::Other(_)) => {
                 self.state = state;
                 return false;
             }
         };
         self.state = next;
-        self.decode(&collected, text);
+        self.decode(&collected, sink);
         true
     }
 
-    fn ascii<'a>(&mut self, bytes: &'a [u8], text: &mut String) -> &'a [u8] {
+    fn ascii<'a>(&mut self, bytes: &'a [u8], sink: &mut Sink<'_>) -> &'a [u8] {
         let (ascii, rest) = bytes.split_at(Encoding::ascii_valid_up_to(bytes));
         self.at_start &= ascii.is_empty();
-        text.push_str(&String::from_utf8_lossy(ascii));
+        sink(valid(ascii));
         if !rest.is_empty() {
             self.state = State::Guess(Vec::new());
         }
         rest
+    }
+}
+
+impl State {
+    /// For an encoding that a byte order mark may contradict.
+    fn marked(encoding: &'static Encoding) -> Self {
+        Self::Mark(Vec::with_capacity(MARK_BYTES), encoding)
+    }
+
+    fn of(encoding: &'static Encoding) -> Self {
+        if encoding == UTF_8 {
+            return Self::Utf8(Utf8::default());
+        }
+        let decoder = encoding.new_decoder_without_bom_handling();
+        Self::Other(Decoded { decoder, characters: String::new() })
+    }
+}
+
+/// Hands on UTF-8 as it stands.
+#[derive(Default)]
+struct Utf8 {
+    /// A character that is not complete.
+    tail: Vec<u8>,
+}
+
+impl Utf8 {
+    fn decode(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
+        let mut rest = self.complete_tail(bytes, sink);
+        loop {
+            let error = match std::str::from_utf8(rest) {
+                Ok(text) => return sink(text),
+                Err(error) => error,
+            };
+            let (text, malformed) = rest.split_at(error.valid_up_to());
+            sink(valid(text));
+            let Some(length) = error.error_len() else { return self.tail.extend_from_slice(malformed) };
+            sink(REPLACEMENT);
+            rest = &malformed[length..];
+        }
+    }
+
+    /// Adds to the tail what belongs to it; returns the rest.
+    fn complete_tail<'a>(&mut self, bytes: &'a [u8], sink: &mut Sink<'_>) -> &'a [u8] {
+        let mut rest = bytes;
+        while let (false, Some((next, after))) = (self.tail.is_empty(), rest.split_first()) {
+            self.tail.push(*next);
+            match std::str::from_utf8(&self.tail) {
+                Ok(text) => sink(text),
+                Err(error) if error.error_len().is_none() => {
+                    rest = after;
+                    continue;
+                }
+                Err(_) => {
+                    // The byte does not belong to it.
+                    sink(REPLACEMENT);
+                    self.tail.clear();
+                    return rest;
+                }
+            }
+            self.tail.clear();
+            rest = after;
+        }
+        rest
+    }
+
+    fn finish(&mut self, sink: &mut Sink<'_>) {
+        if !self.tail.is_empty() {
+            sink(REPLACEMENT);
+            self.tail.clear();
+        }
+    }
+}
+
+/// What stands for malformed bytes.
+const REPLACEMENT: &str = "\u{fffd}";
+
+fn valid(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("only what was found to be UTF-8 comes here")
+}
+
+/// Any other encoding.
+struct Decoded {
+    decoder: Decoder,
+    /// Reused from slice to slice.
+    characters: String,
+}
+
+impl Decoded {
+    fn decode(&mut self, bytes: &[u8], last: bool, sink: &mut Sink<'_>) {
+        decode_into(&mut self.decoder, bytes, last, &mut self.characters);
+        sink(&self.characters);
+        self.characters.clear();
     }
 }
 
@@ -139,6 +231,10 @@ pub(crate) fn decode_into(decoder: &mut Decoder, mut bytes: &[u8], last: bool, t
 }
 
 fn guess(window: &[u8], last: bool) -> &'static Encoding {
+    // The detector says so, too, but only after it has asked itself about all other encodings.
+    if std::str::from_utf8(window).map_or_else(|error| error.error_len().is_none() && !last, |_| true) {
+        return UTF_8;
+    }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(window, last);
     detector.guess(None, Utf8Detection::Allow)
@@ -211,9 +307,9 @@ mod tests {
     fn decode(format: Format, label: Option<&str>, pieces: &[&[u8]]) -> String {
         let (mut charset, mut text) = (Charset::new(format, label), String::new());
         for piece in pieces {
-            charset.decode(piece, &mut text);
+            charset.decode(piece, &mut |characters| text.push_str(characters));
         }
-        charset.finish(&mut text);
+        charset.finish(&mut |characters| text.push_str(characters));
         text
     }
 
@@ -267,6 +363,15 @@ mod tests {
                 "Съешь же ещё этих мягких французских булок",
             ),
             ("invalid UTF-8", Format::Json, None, b"a\xFFb\xC3", "a\u{fffd}b\u{fffd}"),
+            (
+                "characters cut short",
+                Format::Json,
+                None,
+                b"\xF0\x9F\x98a\xE2\x82\xE2\x82\xAC\xC3\xC3\xA9\xED\xA0\x80",
+                "\u{fffd}a\u{fffd}\u{20ac}\u{fffd}\u{e9}\u{fffd}\u{fffd}\u{fffd}",
+            ),
+            ("half a mark", Format::Json, None, b"\xEF\xBB", "\u{fffd}"),
+            ("a mark later on", Format::Json, None, b"a\xEF\xBB\xBF", "a\u{feff}"),
             ("nothing", Format::Html, None, b"", ""),
         ] {
             assert_eq!(decode(format, label, &[bytes]), expected, "{name}");

@@ -19,11 +19,8 @@ const RATIO_GRACE_BYTES: u64 = 8 * 1024 * 1024;
 /// Most decoded bytes from one [`Extractor::push`].
 const BURST_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Memory of the HTML parser, in bytes. Holds the longest tag or comment that is cut by chunk borders.
-const HTML_MEMORY_BYTES: usize = 256 * 1024;
-
-/// What a body may cost. A body without compression is limited by [`Limits::html_memory_bytes`] alone: its text is
-/// never longer than a few times its bytes.
+/// What a body may cost. A body without compression has no limit of its own: its text is never longer than a few times
+/// its bytes, and what is kept of it does not grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most bytes that a compressed body may decode to.
@@ -34,8 +31,6 @@ pub struct Limits {
     pub ratio_grace_bytes: u64,
     /// Most decoded bytes from one [`Extractor::push`]; bounds the text that a caller receives at once.
     pub burst_bytes: u64,
-    /// Memory of the HTML parser, in bytes. Markup that needs more is read with its tags stripped.
-    pub html_memory_bytes: usize,
 }
 
 impl Default for Limits {
@@ -45,7 +40,6 @@ impl Default for Limits {
             ratio: RATIO,
             ratio_grace_bytes: RATIO_GRACE_BYTES,
             burst_bytes: BURST_BYTES,
-            html_memory_bytes: HTML_MEMORY_BYTES,
         }
     }
 }
@@ -98,11 +92,11 @@ impl Extractor {
         limits: Limits,
     ) -> Result<Option<Self>, TextError> {
         let body = match content_type.filter(|value| !value.trim().is_empty()) {
-            None => Body::Unknown { head: Vec::new(), limits },
+            None => Body::Unknown { head: Vec::new() },
             Some(value) => {
                 let media = MediaType::parse(value);
                 let Some(format) = media.format() else { return Ok(None) };
-                Body::Text(Text::new(format, Some(&media), limits))
+                Body::Text(Text::new(format, Some(&media)))
             }
         };
         let codings = parse_content_encoding(content_encoding)
@@ -114,15 +108,17 @@ impl Extractor {
     /// appended; the extractor is of no further use.
     pub fn push(&mut self, bytes: &[u8], text: &mut String) -> Result<(), TextError> {
         let Self { decompressor, body, prose } = self;
+        prose.swap(text);
         let result = decompressor.push(bytes, &mut |slice| body.push(slice, prose));
-        prose.drain_into(text);
+        prose.swap(text);
         result
     }
 
     /// Says that the body has ended, and appends what was held back. A compressed body that is cut short is an error.
     pub fn finish(&mut self, text: &mut String) -> Result<(), TextError> {
+        self.prose.swap(text);
         self.body.finish(&mut self.prose);
-        self.prose.drain_into(text);
+        self.prose.swap(text);
         self.decompressor.finish()
     }
 }
@@ -132,7 +128,6 @@ enum Body {
     /// What it is must show.
     Unknown {
         head: Vec<u8>,
-        limits: Limits,
     },
     Text(Text),
     NotText,
@@ -141,7 +136,7 @@ enum Body {
 impl Body {
     fn push(&mut self, bytes: &[u8], out: &mut Prose) {
         match self {
-            Self::Unknown { head, .. } => {
+            Self::Unknown { head } => {
                 let (more, rest) = bytes.split_at(bytes.len().min(SNIFFED_BYTES - head.len()));
                 head.extend_from_slice(more);
                 if head.len() == SNIFFED_BYTES {
@@ -163,10 +158,10 @@ impl Body {
 
     /// Decides what an unknown body is.
     fn settle(&mut self, out: &mut Prose) {
-        let Self::Unknown { head, limits } = self else { return };
-        let (head, limits) = (std::mem::take(head), *limits);
+        let Self::Unknown { head } = self else { return };
+        let head = std::mem::take(head);
         *self = match sniff(&head) {
-            Some(format) => Self::Text(Text::new(format, None, limits)),
+            Some(format) => Self::Text(Text::new(format, None)),
             None => Self::NotText,
         };
         self.push(&head, out);
@@ -176,35 +171,25 @@ impl Body {
 /// A body that is text.
 struct Text {
     charset: Charset,
-    /// Reused from slice to slice.
-    characters: String,
     reader: Box<dyn Reader>,
 }
 
 impl Text {
-    fn new(format: Format, media: Option<&MediaType<'_>>, limits: Limits) -> Self {
+    fn new(format: Format, media: Option<&MediaType<'_>>) -> Self {
         Self {
             charset: Charset::new(format, media.and_then(|media| media.parameter("charset"))),
-            characters: String::new(),
-            reader: reader(format, media, limits),
+            reader: reader(format, media),
         }
     }
 
     fn push(&mut self, bytes: &[u8], out: &mut Prose) {
         for slice in bytes.chunks(SLICE_BYTES) {
-            self.charset.decode(slice, &mut self.characters);
-            self.read(out);
+            self.charset.decode(slice, &mut |text| self.reader.text(text, out));
         }
     }
 
     fn finish(&mut self, out: &mut Prose) {
-        self.charset.finish(&mut self.characters);
-        self.read(out);
+        self.charset.finish(&mut |text| self.reader.text(text, out));
         self.reader.finish(out);
-    }
-
-    fn read(&mut self, out: &mut Prose) {
-        self.reader.text(&self.characters, out);
-        self.characters.clear();
     }
 }

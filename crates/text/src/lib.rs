@@ -11,12 +11,16 @@ mod decompress;
 mod entities;
 mod events;
 mod extractor;
+mod foreign;
 mod form;
 mod html;
 mod json;
 mod markup;
 mod media;
 mod multipart;
+#[cfg(test)]
+mod oracle;
+mod page;
 mod prose;
 mod reader;
 mod strip;

@@ -33,6 +33,7 @@ impl<'a> Markup<'a> {
                     self.rest = &self.rest[1..];
                     return Some(Tag::End(self.take_name()));
                 }
+                [b'/', ..] => self.skip_past(b'>'),
                 [first, ..] if first.is_ascii_alphabetic() => return Some(Tag::Start(self.take_name())),
                 _ => {}
             }
@@ -98,20 +99,22 @@ impl<'a> Markup<'a> {
         self.rest = &self.rest[end..];
     }
 
-    /// Steps over `!-- … -->`. The hyphens of the beginning count for the end, too: `<!-->` is a whole comment.
+    /// Steps over `!-- … -->` or `!-- … --!>`. The hyphens of the beginning count for the former's end, too: `<!-->` is
+    /// a whole comment.
     fn skip_comment(&mut self) {
         let body = &self.rest.as_bytes()[1..];
         let plain = memmem::find(body, b"-->").map(|at| at + 4);
-        let odd = memmem::find(body, b"--!>").map(|at| at + 5);
+        let odd = memmem::find(&body[2..], b"--!>").map(|at| at + 7);
         let end = plain.into_iter().chain(odd).min().unwrap_or(self.rest.len());
         self.rest = &self.rest[end..];
     }
 }
 
-/// Longest tag name that is looked at.
-const MAX_NAME_BYTES: usize = 16;
+/// Most bytes of a name that are looked at: more than any name has that means something.
+const MAX_NAME_BYTES: usize = 20;
 
-/// A tag name in lower case, cut to the length of the longest that we know.
+/// The name of a tag or attribute in lower case, cut to the length of the longest that we know and a little.
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Name {
     bytes: [u8; MAX_NAME_BYTES],
     len: usize,
@@ -119,11 +122,18 @@ pub(crate) struct Name {
 
 impl Name {
     pub(crate) fn new(name: &str) -> Self {
-        let mut bytes = [0; MAX_NAME_BYTES];
-        let len = name.len().min(MAX_NAME_BYTES);
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
-        bytes.make_ascii_lowercase();
-        Self { bytes, len }
+        let mut all = Self::default();
+        all.push(name);
+        all
+    }
+
+    /// Adds what follows of the name.
+    pub(crate) fn push(&mut self, piece: &str) {
+        let (_, room) = self.bytes.split_at_mut(self.len);
+        let taken = piece.len().min(room.len());
+        room[..taken].copy_from_slice(&piece.as_bytes()[..taken]);
+        room[..taken].make_ascii_lowercase();
+        self.len += taken;
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
@@ -211,7 +221,8 @@ mod tests {
             ("empty comments", "<!--><i><!---><b>", "<i><b>"),
             ("odd comment end", "<!-- <p> --!><b>", "<b>"),
             ("unclosed comment", "<!-- <p>", ""),
-            ("declarations", "<!DOCTYPE html><?php ?><b>", "<b>"),
+            ("odd comment end in its beginning", "<!--!><p>--><b>", "<b>"),
+            ("declarations", "<!DOCTYPE html><?php ?></ <p ><b>", "<b>"),
             ("no tags", "a < b <3 </ >", ""),
             ("unclosed tag", "<p a='b", "<p a=[b]>"),
         ] {

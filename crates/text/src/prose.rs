@@ -32,9 +32,14 @@ impl Prose {
         self.gap();
     }
 
-    /// Hands what was written so far to the caller.
+    /// Exchanges what was written so far for another text, which is written on from here.
+    pub(crate) fn swap(&mut self, text: &mut String) {
+        std::mem::swap(&mut self.text, text);
+    }
+
+    /// Appends what was written so far to a text.
+    #[cfg(test)]
     pub(crate) fn drain_into(&mut self, text: &mut String) {
-        text.push_str(&self.text);
-        self.text.clear();
+        text.push_str(&std::mem::take(&mut self.text));
     }
 }

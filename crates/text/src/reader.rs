@@ -1,6 +1,5 @@
 //! What all readers of a format have in common.
 
-use crate::extractor::Limits;
 use crate::media::{Format, MediaType};
 use crate::prose::Prose;
 use crate::{events, form, html, json, multipart, strip};
@@ -15,9 +14,9 @@ pub(crate) trait Reader: Send {
 }
 
 /// The reader for a format.
-pub(crate) fn reader(format: Format, media: Option<&MediaType<'_>>, limits: Limits) -> Box<dyn Reader> {
+pub(crate) fn reader(format: Format, media: Option<&MediaType<'_>>) -> Box<dyn Reader> {
     match format {
-        Format::Html => Box::new(html::Html::new(limits.html_memory_bytes)),
+        Format::Html => Box::new(html::Html::default()),
         Format::Xml => Box::new(strip::Stripper::default()),
         Format::Json => Box::new(json::Json::default()),
         Format::JsonLines => Box::new(events::JsonLines::default()),

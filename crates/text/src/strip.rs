@@ -1,5 +1,4 @@
-//! Strips tags from XML, and from HTML that is too odd for the HTML parser. Needs no memory to speak of, whatever
-//! the markup is.
+//! Strips tags from XML. Needs no memory to speak of, whatever the markup is.
 
 use memchr::{memchr, memchr2};
 
@@ -17,8 +16,6 @@ pub(crate) struct Stripper {
     state: State,
     opening: String,
     entities: Entities,
-    /// Whether `script` and `style` hold no readable text.
-    is_html: bool,
 }
 
 #[derive(Default)]
@@ -38,18 +35,9 @@ enum State {
     Comment {
         last: [u8; 3],
     },
-    /// In the script or style named in `opening`, having seen this much of the end tag.
-    Unreadable {
-        matched: usize,
-    },
 }
 
 impl Stripper {
-    /// A stripper for HTML.
-    pub(crate) fn html() -> Self {
-        Self { is_html: true, ..Self::default() }
-    }
-
     /// Takes one step and returns what is left of the piece.
     fn step<'a>(&mut self, piece: &'a str, out: &mut Prose) -> &'a str {
         let bytes = piece.as_bytes();
@@ -70,7 +58,7 @@ impl Stripper {
                     &piece[at + 1..]
                 }
                 Some(at) => {
-                    self.close();
+                    self.state = State::Text;
                     &piece[at + 1..]
                 }
             },
@@ -104,7 +92,6 @@ impl Stripper {
                 }
                 &piece[end + 1..]
             }
-            State::Unreadable { .. } => self.skip_unreadable(piece),
         }
     }
 
@@ -144,43 +131,6 @@ impl Stripper {
             out.gap();
         }
         self.state = State::Tag;
-    }
-
-    fn close(&mut self) {
-        let unreadable = self.is_html
-            && (self.opening.eq_ignore_ascii_case("script") || self.opening.eq_ignore_ascii_case("style"));
-        self.state = if unreadable { State::Unreadable { matched: 0 } } else { State::Text };
-    }
-
-    /// Looks for `</script` (or `</style`), letter by letter across pieces.
-    fn skip_unreadable<'a>(&mut self, piece: &'a str) -> &'a str {
-        let State::Unreadable { matched } = &mut self.state else { return piece };
-        let bytes = piece.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            if *matched == 0 {
-                let Some(found) = memchr(b'<', &bytes[at..]) else { return "" };
-                at += found + 1;
-                *matched = 1;
-                continue;
-            }
-            let expected = match *matched {
-                1 => b'/',
-                nth => self.opening.as_bytes()[nth - 2],
-            };
-            if !bytes[at].eq_ignore_ascii_case(&expected) {
-                *matched = 0;
-                continue;
-            }
-            at += 1;
-            *matched += 1;
-            if *matched == self.opening.len() + 2 {
-                self.opening.clear();
-                self.state = State::Tag;
-                return &piece[at..];
-            }
-        }
-        ""
     }
 }
 
@@ -228,13 +178,12 @@ mod tests {
             ("data section", "<d><![CDATA[<p>x &amp; y</p>]]></d>", "x & y\n]]>\n"),
             ("declarations", "<?xml version='1.0'?><!DOCTYPE x>y", "y\n"),
             ("not a tag", "1 < 2 <3 &lt; 4", "1 < 2 <3 < 4\n"),
-            ("script", "<script>a < b </scrip </style></SCRIPT >c<style>d</style>e", "ce\n"),
             ("accents", "<é>ä</é>ö", "<é>ä\nö\n"),
         ] {
-            assert_eq!(strip(Stripper::html(), &[markup]), expected, "{name}");
+            assert_eq!(strip(Stripper::default(), &[markup]), expected, "{name}");
             for cut in (1..markup.len()).filter(|cut| markup.is_char_boundary(*cut)) {
                 let pieces = [&markup[..cut], &markup[cut..]];
-                assert_eq!(strip(Stripper::html(), &pieces), expected, "{name}, cut at {cut}");
+                assert_eq!(strip(Stripper::default(), &pieces), expected, "{name}, cut at {cut}");
             }
         }
     }
