@@ -168,7 +168,7 @@ pub(crate) enum Ca {
     Mobileconfig,
     /// Follow the CA by another one: prepare it, and once all devices know it, let it sign
     Rotate(Rotate),
-    /// Encrypt the CA's key on the disk with the passphrase of [certs] key_passphrase_file
+    /// Encrypt the CA's key on the disk with the passphrase in the file that key_passphrase_file names
     EncryptKey,
 }
 
