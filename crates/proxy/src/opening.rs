@@ -242,7 +242,7 @@ impl Opened {
 
     async fn relay(mut self, client: Client, read: Bytes) {
         if let Err(error) = self.dial().await {
-            return self.event.ended(Outcome::UpstreamFailed, Some(error.reason().into()));
+            return self.event.ended(Outcome::UpstreamFailed, Some(error.reason()));
         }
         let Some(origin) = self.origin else { return };
         let idle = seconds(self.shared.config.tunnel_idle_timeout_secs);
