@@ -8,6 +8,7 @@ mod harness;
 
 mod alerts;
 mod authority;
+mod avoidance;
 mod block;
 mod certificates;
 mod chromium;
@@ -27,6 +28,7 @@ mod journal;
 mod large;
 mod limits;
 mod own_port;
+mod pinned;
 mod protocols;
 mod reload;
 mod revocation;

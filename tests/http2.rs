@@ -560,6 +560,13 @@ fn told() -> Vec<Case> {
     ]
 }
 
+/// An ALTSVC frame (RFC 7838, section 4) on the first stream, as text.
+fn alternative(value: &str) -> String {
+    const ALTSVC: u8 = 10;
+    let payload = [&[0, 0], value.as_bytes()].concat(); // no origin of its own: the stream's
+    String::from_utf8(crate::harness::http2::frame(ALTSVC, 0, 1, &payload)).unwrap()
+}
+
 /// What an origin of HTTP/2 answers a client of HTTP/1.1.
 fn origins() -> Vec<Case> {
     const ASKED: &str = "GET / HTTP/1.1\r\nHost: {host}\r\n\r\n";
@@ -605,6 +612,14 @@ fn origins() -> Vec<Case> {
             .gets("HTTP/1.1 204 No Content\r\nvia: 2 wardgate\r\n\r\n")
             .kept()
             .event(204, "completed"),
+        asked("an ALTSVC frame and the field go no further", "RFC 7838, 2.4 and 4")
+            .origin_sends(alternative("h3=\":443\"; ma=86400"))
+            .origin_sends_fields(&[STATUS, ("alt-svc", "h3=\":443\""), ("content-length", "2")], false)
+            .origin_sends_data("ok", true)
+            .reaches("1 FIELDS END\n")
+            .gets("HTTP/1.1 200 OK\r\nvia: 2 wardgate\r\ncontent-length: 2\r\n\r\nok")
+            .kept()
+            .event(200, "completed"),
         asked("lengths that agree in an answer over HTTP/2", "RFC 9110, 8.6")
             .origin_sends_fields(&[STATUS, ("content-length", "2"), ("content-length", "2")], false)
             .origin_sends_data("ok", true)

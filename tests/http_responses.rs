@@ -471,6 +471,12 @@ const PASSED: &[Passed] = &[
          Link: </style.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         OK_PASSED,
     ),
+    (
+        "Alt-Svc in an interim answer goes no further",
+        "RFC 7838, 2.4",
+        "HTTP/1.1 103 Early Hints\r\nAlt-Svc: h3=\":443\"\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        OK_PASSED,
+    ),
     // No body.
     (
         "204 with a length",

@@ -401,6 +401,152 @@ mod tests {
         ]);
     }
 
+    /// The small policy with a host for SSH, one host whose tunnels may carry anything, and ranges of addresses.
+    fn policy_of_tunnels() -> Arc<Policy> {
+        let rules = r#"
+[[rule]]
+name = "web-ports"
+groups = ["learners"]
+ports_other_than = [22, 80, 443]
+action = "block"
+reason = "Web pages only."
+
+[[rule]]
+name = "no-lab"
+groups = ["learners"]
+hosts = ["closed.lab.example", "203.0.113.0/24"]
+action = "block"
+reason = "Not from here."
+
+[[rule]]
+name = "lab-pages"
+hosts = ["lab.example"]
+action = "allow"
+
+[[rule]]
+name = "ssh"
+hosts = ["lab.example"]
+ports = [22]
+carries = "other"
+action = "allow"
+"#;
+        let never_intercept = r#"
+[[host]]
+name = "bank"
+hosts = ["bank.example"]
+reason = "Private."
+
+[[host]]
+name = "meetings"
+hosts = ["meet.example", "198.51.100.0/24"]
+carries = "anything"
+reason = "Sound."
+"#;
+        let changes = [("rules.toml", rules), ("never-intercept.toml", never_intercept)];
+        compile(&changes).map_err(|problems| problems[0].to_string()).unwrap().policy
+    }
+
+    #[test]
+    fn what_a_tunnel_carries_decides_what_becomes_of_it() {
+        use Carried::{Other, Tls, UnnamedTls};
+        use Route::{Intercept, Refuse, Tunnel};
+        let policy = policy_of_tunnels();
+        for (name, group, host, carried, route, expected) in [
+            ("TLS", "learners", "a.example", Tls, Intercept, "allow by <intercept>"),
+            ("TLS without a name", "learners", "a.example", UnnamedTls, Intercept, "allow by <intercept>"),
+            ("something else", "learners", "a.example", Other, Refuse, "block by <not-tls>"),
+            ("something else, without the CA", "guests", "a.example", Other, Refuse, "block by <not-tls>"),
+            ("something else, only watched", "watched", "a.example", Other, Tunnel, "allow by <not-tls>"),
+            ("a bank", "learners", "bank.example", Tls, Tunnel, "allow by <never-intercept>"),
+            (
+                "a bank without a name",
+                "learners",
+                "bank.example",
+                UnnamedTls,
+                Intercept,
+                "allow by <intercept>",
+            ),
+            ("no bank at all", "learners", "bank.example", Other, Refuse, "block by <not-tls>"),
+            (
+                "a group without the CA, no name",
+                "guests",
+                "bank.example",
+                UnnamedTls,
+                Tunnel,
+                "allow by <never-intercept>",
+            ),
+            (
+                "a meeting without a name",
+                "learners",
+                "meet.example",
+                UnnamedTls,
+                Tunnel,
+                "allow by <never-intercept>",
+            ),
+            ("a meeting's sound", "learners", "meet.example", Other, Tunnel, "allow by <never-intercept>"),
+            (
+                "a meeting's sound by address",
+                "learners",
+                "198.51.100.7",
+                Other,
+                Tunnel,
+                "allow by <never-intercept>",
+            ),
+            ("another address", "learners", "198.51.101.7", Other, Refuse, "block by <not-tls>"),
+            ("help", "learners", "www.childline.org.uk", Other, Tunnel, "allow by <help>"),
+            (
+                "help without a name",
+                "learners",
+                "www.childline.org.uk",
+                UnnamedTls,
+                Tunnel,
+                "allow by <help>",
+            ),
+            ("what must work", "learners", "office.example", Other, Tunnel, "allow by <must-work>"),
+            (
+                "what must work is opened",
+                "learners",
+                "office.example",
+                Tls,
+                Intercept,
+                "allow by <intercept>",
+            ),
+            ("SSH to the lab", "staff", "lab.example:22", Other, Tunnel, "allow by ssh"),
+            ("SSH elsewhere in it", "staff", "lab.example:2222", Other, Refuse, "block by <not-tls>"),
+            ("an allowed page's host", "staff", "lab.example", Other, Refuse, "block by <not-tls>"),
+            (
+                "a block holds for everything",
+                "learners",
+                "closed.lab.example:22",
+                Other,
+                Refuse,
+                "block by no-lab",
+            ),
+            ("an odd port", "learners", "lab.example:2222", Other, Refuse, "block by web-ports"),
+        ] {
+            let url = format!("https://{host}/");
+            let phase = Phase::Opened(carried);
+            let asked = Asked { group, phase, method: "CONNECT", url: &url, ..Asked::default() };
+            let decision = decide(&policy, &asked);
+            assert_eq!((decision.route, told(&decision).as_str()), (Some(route), expected), "{name}");
+        }
+    }
+
+    #[test]
+    fn ports_and_ranges_are_conditions() {
+        let policy = policy_of_tunnels();
+        for (name, url, expected) in [
+            ("a usual port", "http://a.example/", "allow by <default>"),
+            ("another port", "http://a.example:8080/", "block by web-ports"),
+            ("an address in a range", "http://203.0.113.7/", "block by no-lab"),
+            ("an address in disguise", "http://0xcb.0.0x71.7/", "block by no-lab"),
+            ("an address outside", "http://203.0.114.7/", "allow by <default>"),
+            ("a rule about tunnels is about nothing else", "http://lab.example:22/", "allow by lab-pages"),
+        ] {
+            assert_eq!(told(&decide(&policy, &Asked { url, ..Asked::default() })), expected, "{name}");
+        }
+    }
+
     #[test]
     fn texts_count_from_a_limit_on() {
         let page = |category, score| Asked {

@@ -87,12 +87,13 @@ fn is_end_to_end(name: &HeaderName) -> bool {
 /// is. Somebody behind this proxy may merge trailers into the head (RFC 9110, sections 6.5.1 and 6.5.2).
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     use http::header::{
-        AGE, AUTHORIZATION, CACHE_CONTROL, CONTENT_RANGE, DATE, EXPECT, EXPIRES, HOST, LOCATION,
+        AGE, ALT_SVC, AUTHORIZATION, CACHE_CONTROL, CONTENT_RANGE, DATE, EXPECT, EXPIRES, HOST, LOCATION,
         MAX_FORWARDS, PRAGMA, RANGE, RETRY_AFTER, SET_COOKIE, TRAILER, VARY, WWW_AUTHENTICATE,
     };
     remove_hop_by_hop(trailers);
     for name in [
         AGE,
+        ALT_SVC, // it would lead the browser to QUIC, as in a head
         AUTHORIZATION,
         CACHE_CONTROL,
         CONTENT_ENCODING,
@@ -349,6 +350,7 @@ mod tests {
             ("host", "a.example"),
             ("authorization", "Basic YTpi"),
             ("set-cookie", "a=1"),
+            ("alt-svc", "h3=\":443\""),
             ("connection", "close"),
         ]);
         clean_trailers(&mut trailers);

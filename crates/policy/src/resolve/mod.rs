@@ -351,6 +351,27 @@ rules.toml:4:13: error: a score is more than 0 and at most 10000",
                 "\
 rules.toml:3:10: error: invalid value: integer `70000`, expected u16",
             ),
+            (
+                "ports that exclude each other",
+                rule("ports = [80]\nports_other_than = [80, 443]\naction = \"allow\""),
+                "\
+rules.toml:1:1: error: the rule `a` can never match
+  help: each of its `ports` stands in `ports_other_than`",
+            ),
+            (
+                "what tunnels carry",
+                rule("carries = \"ssh\"\naction = \"allow\""),
+                "\
+rules.toml:3:11: error: unknown value `ssh`
+  help: known here: `other`",
+            ),
+            (
+                "a range",
+                rule("hosts = [\"10.0.0.1/8\"]\naction = \"allow\""),
+                "\
+rules.toml:3:10: error: `10.0.0.1/8` names an address inside the range
+  help: did you mean `10.0.0.0/8`, or `10.0.0.1`?",
+            ),
             ("a missing key", rule(""), "rules.toml:1:1: error: the key `action` is missing"),
             (
                 "not a list of tables",
@@ -400,6 +421,10 @@ rules.toml:1:8: error: unclosed array table, expected `]`",
                 false,
             ),
             ("a kind", "kinds = [\"page\"]", "kinds = [\"page\", \"post\"]", false),
+            ("a range and an address in it", "hosts = [\"10.0.0.0/8\"]", "hosts = [\"10.1.2.3\"]", true),
+            ("fewer ports left out", "ports_other_than = [80]", "ports_other_than = [80, 443]", true),
+            ("more ports left out", "ports_other_than = [80, 443]", "ports_other_than = [80]", false),
+            ("any page, and what else tunnels carry", "", "carries = \"other\"", false),
         ] {
             let said = said("rules.toml", &two(first, second));
             let expected = if shadowed { "warning: the rule `b` can never match" } else { "" };

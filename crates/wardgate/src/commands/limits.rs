@@ -256,7 +256,7 @@ fn never_read(_: &Installation<'_>) -> Kind {
         ),
         (
             "tunnels that are not opened",
-            "The host of the CONNECT is decided on; what is inside is neither read nor known to be HTTP.",
+            "The hosts that CONNECT and TLS name are decided on; what is inside is neither read nor known to be HTTP.",
         ),
         (
             "pictures, sound, video, archives and documents",
