@@ -10,13 +10,8 @@ use wardgate_text::{Extractor, Limits, TextError};
 use crate::pieces;
 
 /// Small limits, so that they are met; bursts are limited a push at a time, which pieces would change.
-const LIMITS: Limits = Limits {
-    decoded_bytes: 1 << 20,
-    ratio: 200,
-    ratio_grace_bytes: 64 << 10,
-    burst_bytes: u64::MAX,
-    html_memory_bytes: 256 << 10,
-};
+const LIMITS: Limits =
+    Limits { decoded_bytes: 1 << 20, ratio: 200, ratio_grace_bytes: 64 << 10, burst_bytes: u64::MAX };
 /// Most bytes of text for each decoded byte: an entity, a legacy encoding or an escape may grow, but not without end.
 const GROWTH: usize = 8;
 
