@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, anyhow, ensure};
+use wardgate_avoidance::Avoidance;
 use wardgate_core::{
     CategoryName, Decide, Diagnostic, Event, Finding, Phase, Pipeline, Purpose, Question, RequestHead,
     Target, TextKind, Who,
@@ -61,7 +62,8 @@ fn shipped() -> anyhow::Result<Shipped> {
     let categories: Vec<CategoryName> = policy.categories().cloned().collect();
     let (lists, _) = Lists::compile(&lists).map_err(told)?;
     let (phrases, _) = Phrases::compile(&files, &categories).map_err(told)?;
-    let pipeline = Pipeline::new(vec![Arc::new(lists), Arc::new(Search), Arc::new(phrases)]);
+    let pipeline =
+        Pipeline::new(vec![Arc::new(lists), Arc::new(Avoidance), Arc::new(Search), Arc::new(phrases)]);
     Ok(Shipped { policy, pipeline })
 }
 
