@@ -23,7 +23,9 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// The filter of these numbers, which come from [`mix`].
-    pub(crate) fn new(numbers: &[u64]) -> Self {
+    pub(crate) fn new(mut numbers: Vec<u64>) -> Self {
+        numbers.sort_unstable();
+        numbers.dedup();
         let size = (numbers.len() * BITS_EACH).next_power_of_two().max(64);
         let mut filter = Self { bits: vec![0; size / 64].into(), mask: size as u64 - 1 };
         for number in numbers {
@@ -74,7 +76,7 @@ mod tests {
     fn what_is_held_is_never_denied() {
         for count in [0, 1, 10, 1000, 100_000] {
             let numbers: Vec<u64> = (0..count).map(|number| mix(number, 1)).collect();
-            let filter = Filter::new(&numbers);
+            let filter = Filter::new(numbers.clone());
             assert!(numbers.iter().all(|number| filter.may_hold(*number)));
             let wrong = (count..count + 100_000).filter(|number| filter.may_hold(mix(*number, 1))).count();
             assert!(wrong < 4000, "{count} numbers: {wrong} of 100000 others");

@@ -25,6 +25,12 @@ const MANY: usize = 6;
 pub(crate) struct Finder {
     /// A word, a pair of words or first letters of a word that are not among these belong to no key.
     hints: Filter,
+    /// Two words or more that patterns end with.
+    chains: Filter,
+    /// Keys that are made of words, or of a word and letters of the next.
+    wholes: Filter,
+    /// See [`Finder::leads`].
+    leads: Filter,
     /// For each key its patterns, as a range of `listed`.
     keys: Table<u64, Range<u32>>,
     listed: Box<[Entry]>,
@@ -51,8 +57,6 @@ pub(crate) struct Site<'t> {
     pub(crate) missing: usize,
     /// Behind how many letters patterns were looked for before.
     pub(crate) looked: usize,
-    /// Whether the word before leads: see [`Finder::leads`].
-    pub(crate) is_led: bool,
 }
 
 impl Finder {
@@ -106,7 +110,7 @@ impl Finder {
 
     /// Whether the word behind this one matters, whatever it is.
     pub(crate) fn leads(&self, hash: u64) -> bool {
-        self.lengths.led != 0 && self.keys.contains_key(&Key::Lead.of(hash))
+        self.lengths.led != 0 && self.leads.may_hold(hash)
     }
 
     /// Finds the patterns that may end with the word that ends here. `hashes` are the [`Letters::hash`]es of this and
@@ -121,10 +125,13 @@ impl Finder {
             self.each(Key::Ending.of(number(&letters[letters.len() - length..])), &mut found);
         }
         let Some(mut key) = hashes.next() else { return };
-        self.each(key, &mut found);
-        for hash in hashes {
+        loop {
+            if self.wholes.may_hold(key) {
+                self.each(key, &mut found);
+            }
+            let Some(hash) = hashes.next() else { return };
             key = words(hash, key);
-            if !self.each(key, &mut found) {
+            if !self.chains.may_hold(key) {
                 return;
             }
         }
@@ -137,22 +144,23 @@ impl Finder {
         previous: u64,
         mut found: impl FnMut(Pattern<'_>, usize),
     ) {
-        let Site { letters, missing, looked, is_led } = *site;
+        let Site { letters, missing, looked } = *site;
         let all = missing + letters.len();
         let mut begins = |pattern: Pattern<'_>| {
             if (looked + 1..=all).contains(&pattern.last_letters) {
                 found(pattern, pattern.last_letters);
             }
         };
-        for length in lengths(self.lengths.beginnings, letters.len()) {
-            let key = Key::Beginning.of(number(&letters[..length]));
+        let first = number(&letters[..letters.len().min(MANY)]);
+        for length in lengths(self.lengths.beginnings | self.lengths.led, letters.len()) {
+            let first = first & u64::MAX >> (u64::BITS as usize - 8 * length);
+            let key = Key::Beginning.of(first);
             if self.hints.may_hold(key) {
                 self.each(key, &mut begins);
             }
-        }
-        if is_led {
-            for length in lengths(self.lengths.led, letters.len()) {
-                self.each(Key::Led.of(previous ^ number(&letters[..length])), &mut begins);
+            let key = Key::Led.of(previous ^ first);
+            if self.wholes.may_hold(key) {
+                self.each(key, &mut begins);
             }
         }
         if self.lengths.parts == 0 {
@@ -178,15 +186,14 @@ impl Finder {
         listed.iter().map(|entry| String::from_utf8(text(entry)).unwrap()).collect()
     }
 
-    /// Finds the patterns with this key; returns whether there is such a key.
-    fn each(&self, key: u64, found: &mut impl FnMut(Pattern<'_>)) -> bool {
-        let Some(range) = self.keys.get(&key) else { return false };
+    /// Finds the patterns with this key.
+    fn each(&self, key: u64, found: &mut impl FnMut(Pattern<'_>)) {
+        let Some(range) = self.keys.get(&key) else { return };
         for entry in &self.listed[range.start as usize..range.end as usize] {
             let start = entry.start as usize;
             let text = &self.bytes[start..start + entry.length as usize];
             found(Pattern { id: entry.id as usize, text, last_letters: entry.last_letters as usize });
         }
-        true
     }
 }
 
@@ -203,12 +210,10 @@ struct Entry {
 /// What keys are made of, other than the words that a pattern ends with.
 #[derive(Clone, Copy)]
 enum Key {
-    /// The word before one of which the pattern has fewer than [`FEW`] letters.
-    Lead = 1,
-    /// That word, and those letters.
-    Led,
     /// The first letters of a word that may have more.
-    Beginning,
+    Beginning = 1,
+    /// A word, and the first letters of the next.
+    Led,
     /// The last letters of a word that may have more.
     Ending,
     /// Letters of a word that may have more on both sides.
@@ -235,15 +240,22 @@ struct Lengths {
 
 /// The lengths in such a set, up to the letters that there are.
 fn lengths(set: u8, most: usize) -> impl Iterator<Item = usize> {
-    (1..=most.min(MANY)).filter(move |length| set >> length & 1 != 0)
+    let mut rest = u64::from(set) & u64::MAX >> (u64::BITS as usize - 1 - most.min(MANY));
+    std::iter::from_fn(move || {
+        let length = rest.trailing_zeros();
+        rest &= rest.wrapping_sub(1);
+        (length < u64::BITS).then_some(length as usize)
+    })
 }
 
 /// Gathers the patterns.
 #[derive(Default)]
 struct Index {
     hints: Vec<u64>,
-    /// A key may be there without a pattern: then it leads to others.
-    keys: Vec<(u64, Option<Entry>)>,
+    chains: Vec<u64>,
+    wholes: Vec<u64>,
+    leads: Vec<u64>,
+    keys: Vec<(u64, Entry)>,
     bytes: Vec<u8>,
     lengths: Lengths,
 }
@@ -273,58 +285,73 @@ impl Index {
 
     fn add_words(&mut self, entry: Entry, last: &[u8], before: &[&[u8]]) {
         let mut key = hash(last);
+        let mut hint = key;
         for (place, word) in before.iter().rev().enumerate() {
-            if place > 0 {
-                self.keys.push((key, None));
-            }
             key = words(hash(word), key);
+            self.chains.push(key);
             if place == 0 {
-                self.hints.push(key);
+                hint = key;
             }
         }
-        if before.is_empty() {
-            self.hints.push(key);
-        }
-        self.keys.push((key, Some(entry)));
+        self.hints.push(hint);
+        self.wholes.push(key);
+        self.keys.push((key, entry));
     }
 
     /// Adds last letters of a word; returns how many the key has, as a bit.
     fn add_letters(&mut self, entry: Entry, letters: &[u8], key: Key) -> u8 {
         let last = |count| &letters[letters.len().saturating_sub(count)..];
         self.hints.push(key.of(number(last(FEW))));
-        self.keys.push((key.of(number(last(MANY))), Some(entry)));
+        self.keys.push((key.of(number(last(MANY))), entry));
         1 << last(MANY).len()
     }
 
     fn add_beginning(&mut self, entry: Entry, letters: &[u8], before: Option<&&[u8]>) {
         let first = &letters[..letters.len().min(MANY)];
-        if let (true, Some(word)) = (first.len() < FEW, before) {
-            self.lengths.led |= 1 << first.len();
-            self.hints.push(hash(word));
-            self.keys.push((Key::Lead.of(hash(word)), None));
-            self.keys.push((Key::Led.of(hash(word) ^ number(first)), Some(entry)));
-            return;
+        let few = Key::Beginning.of(number(&first[..first.len().min(FEW)]));
+        let before = before.map(|word| hash(word));
+        match before {
+            _ if first.len() >= FEW => self.hints.push(few),
+            Some(before) => {
+                self.hints.push(before);
+                self.leads.push(before);
+            }
+            None => {
+                self.hints.push(few);
+                self.lengths.give_no_hint = true;
+            }
         }
-        self.lengths.give_no_hint |= first.len() < FEW;
-        self.lengths.beginnings |= 1 << first.len();
-        for letters in [first, &first[..first.len().min(FEW)]] {
-            self.hints.push(Key::Beginning.of(number(letters)));
-        }
-        self.keys.push((Key::Beginning.of(number(first)), Some(entry)));
+        let key = match before {
+            Some(before) => {
+                self.lengths.led |= 1 << first.len();
+                Key::Led.of(before ^ number(first))
+            }
+            None => {
+                self.lengths.beginnings |= 1 << first.len();
+                let key = Key::Beginning.of(number(first));
+                self.hints.push(key);
+                key
+            }
+        };
+        self.wholes.push(key);
+        self.keys.push((key, entry));
     }
 
     fn finish(mut self) -> Finder {
-        self.keys.sort_unstable_by_key(|(key, entry)| (*key, entry.map(|entry| entry.id)));
-        let mut listed = Vec::with_capacity(self.keys.len());
-        let keys = self.keys.chunk_by(|one, other| one.0 == other.0).map(|same| {
-            let start = listed.len() as u32;
-            listed.extend(same.iter().filter_map(|(_, entry)| *entry));
-            (same[0].0, start..listed.len() as u32)
-        });
+        self.keys.sort_unstable_by_key(|(key, entry)| (*key, entry.id));
+        let (mut keys, mut start) = (Table::default(), 0);
+        for same in self.keys.chunk_by(|one, other| one.0 == other.0) {
+            let end = start + same.len() as u32;
+            keys.insert(same[0].0, start..end);
+            start = end;
+        }
         Finder {
-            keys: keys.collect(),
-            hints: Filter::new(&self.hints),
-            listed: listed.into(),
+            hints: Filter::new(self.hints),
+            chains: Filter::new(self.chains),
+            wholes: Filter::new(self.wholes),
+            leads: Filter::new(self.leads),
+            keys,
+            listed: self.keys.into_iter().map(|(_, entry)| entry).collect(),
             bytes: self.bytes.into(),
             lengths: self.lengths,
         }

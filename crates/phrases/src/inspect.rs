@@ -274,10 +274,10 @@ impl Walk<'_> {
 
     /// Looks for phrases that end within a word.
     fn look_within(&mut self, word: u64) {
-        let Reader { past, missing, looked, led, found, .. } = &mut *self.reader;
+        let Reader { past, missing, looked, found, .. } = &mut *self.reader;
         let (finder, place) = (&self.compiled.finder, past.place(word));
         let letters = &past.folded.bytes()[place.clone()];
-        let site = Site { letters, missing: *missing, looked: *looked, is_led: *led == Some(word) };
+        let site = Site { letters, missing: *missing, looked: *looked };
         let previous = past.hashes(word).nth(1).unwrap_or_default();
         finder.ending_in(&site, previous, |pattern, letters| {
             let end = place.start + letters - *missing;
