@@ -190,7 +190,7 @@ fn phrase_file(count: usize) -> String {
             [1, 26, 26 * 26, 26 * 26 * 26].map(|place| char::from(b'a' + (number / place % 26) as u8));
         words.insert(random.below(words.len() + 1), format!("q{}", String::from_iter(letters)));
         let star = if random.below(20) == 0 { "*" } else { "" };
-        write!(file, "[[phrase]]\ntext = '{}{star}'\nweight = 1\n", words.join(" ")).unwrap();
+        writeln!(file, "[[phrase]]\ntext = '{}{star}'\nweight = 1", words.join(" ")).unwrap();
     }
     file
 }
@@ -226,9 +226,10 @@ fn page(bytes: usize, random: &mut Random) -> String {
                 page.push_str("<ul class=\"nav nav--wide\" role=\"list\">");
                 for item in 0..5 {
                     let (one, two) = (word(random), word(random));
-                    write!(
+                    writeln!(
                         page,
-                        "<li class=\"nav__item\"><a class=\"nav__link\" href=\"/{one}/{two}-{item}\" data-track=\"menu:{number}\">{one} {two}</a></li>\n"
+                        "<li class=\"nav__item\"><a class=\"nav__link\" href=\"/{one}/{two}-{item}\" \
+                         data-track=\"menu:{number}\">{one} {two}</a></li>"
                     )
                     .unwrap();
                 }
