@@ -71,7 +71,7 @@ impl Kinds {
 pub(crate) struct Spelling {
     /// As the file writes it.
     pub(crate) shown: String,
-    /// Folded, with a space at each end where a word must begin or end: what the automaton looks for.
+    /// Folded, with a space at each end where a word must begin or end: what is looked for in folded text.
     pub(crate) pattern: String,
     /// Where it begins in the file, in bytes.
     pub(crate) offset: usize,

@@ -78,7 +78,7 @@ struct Reader {
     missing: usize,
     /// Behind how many of its letters phrases were looked for already.
     looked: usize,
-    /// [`Letters::hash`] of the word before.
+    /// The hash of the word before: see `finder::Letters`.
     previous: u64,
     /// The last word that is known to matter whatever it is.
     led: Option<u64>,

@@ -132,7 +132,7 @@ impl Past {
         if word < self.known {
             self.begins[slot(word)]
         } else {
-            self.folded.end_of(self.place(word).start - 1)
+            self.folded.end_of(self.place(word).start.saturating_sub(1))
         }
     }
 

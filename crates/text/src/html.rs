@@ -203,7 +203,7 @@ impl Html {
     /// Reads on after `<` in raw content until it is clear what it is: the end tag, or something else.
     fn raw_less_than<'a>(&mut self, piece: &'a str, out: &mut Prose) -> &'a str {
         for (at, byte) in piece.bytes().enumerate() {
-            let is_whole = is_delimiter(byte) || byte == b'>' || byte == b'/';
+            let is_whole = ENDS_TAG_NAME[usize::from(byte)];
             if is_whole && self.holds_end_tag() && !matches!(self.escape, Escape::Twice { .. }) {
                 self.name = self.raw_name;
                 self.page.begin_tag(TagKind::End, self.name, out);
@@ -288,7 +288,7 @@ impl Html {
     }
 
     fn tag_name<'a>(&mut self, piece: &'a str, out: &mut Prose) -> &'a str {
-        let end = piece.bytes().position(|byte| is_delimiter(byte) || matches!(byte, b'/' | b'>'));
+        let end = piece.bytes().position(|byte| ENDS_TAG_NAME[usize::from(byte)]);
         self.name.push(&piece[..end.unwrap_or(piece.len())]);
         let Some(end) = end else { return "" };
         self.page.begin_tag(self.kind, self.name, out);
@@ -320,8 +320,16 @@ impl Html {
     }
 
     fn attribute_name<'a>(&mut self, piece: &'a str, out: &mut Prose) -> &'a str {
-        let end = piece.bytes().position(|byte| is_delimiter(byte) || matches!(byte, b'/' | b'>' | b'='));
-        self.attribute.push(&piece[..end.unwrap_or(piece.len())]);
+        let end = piece.bytes().position(|byte| ENDS_ATTRIBUTE_NAME[usize::from(byte)]);
+        let name = &piece[..end.unwrap_or(piece.len())];
+        if let (true, Some(end), Some(first)) =
+            (self.attribute.as_bytes().is_empty(), end, name.as_bytes().first())
+            && !self.page.may_want(*first)
+        {
+            self.is_wanted = false;
+            return self.after_attribute_name(&piece[end..], out);
+        }
+        self.attribute.push(name);
         let Some(end) = end else { return "" };
         self.is_wanted = self.page.wants(&self.attribute);
         self.after_attribute_name(&piece[end..], out)
@@ -355,7 +363,7 @@ impl Html {
         let bytes = piece.as_bytes();
         let (end, behind) = match end {
             ValueEnd::Quote(quote) => (memchr(quote, bytes), 1),
-            ValueEnd::Space => (bytes.iter().position(|byte| is_delimiter(*byte) || *byte == b'>'), 0),
+            ValueEnd::Space => (bytes.iter().position(|byte| ENDS_VALUE[usize::from(*byte)]), 0),
         };
         let value = &piece[..end.unwrap_or(piece.len())];
         if self.is_wanted {
@@ -414,9 +422,26 @@ impl Html {
     }
 }
 
-/// White space within tags.
-fn is_delimiter(byte: u8) -> bool {
-    byte.is_ascii_whitespace()
+/// The bytes that end the name of a tag.
+static ENDS_TAG_NAME: [bool; 256] = white_space_and(b"/>");
+/// The bytes that end the name of an attribute.
+static ENDS_ATTRIBUTE_NAME: [bool; 256] = white_space_and(b"/>=");
+/// The bytes that end a value without quotes.
+static ENDS_VALUE: [bool; 256] = white_space_and(b">");
+
+const fn white_space_and(signs: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_whitespace();
+        byte += 1;
+    }
+    let mut place = 0;
+    while place < signs.len() {
+        table[signs[place] as usize] = true;
+        place += 1;
+    }
+    table
 }
 
 impl Reader for Html {

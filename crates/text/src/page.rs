@@ -51,9 +51,11 @@ pub(crate) struct Page {
     json: Json,
     foreign: Foreign,
     tag: Tag,
+    /// The first `value` or `content` of the tag.
+    content: Option<String>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Tag {
     element: Element,
     kind: TagKind,
@@ -63,8 +65,6 @@ struct Tag {
     input: Option<Kind>,
     /// Whether a `meta` describes the page.
     is_prose: bool,
-    /// The first `value` or `content`.
-    content: Option<String>,
 }
 
 /// Elements whose attributes mean something special.
@@ -126,6 +126,13 @@ impl Page {
             _ => Element::Other,
         };
         self.tag = Tag { element, kind, name, ..Tag::default() };
+        self.content = None;
+    }
+
+    /// Whether [`Page::wants`] may be interested in an attribute whose name begins with this byte.
+    pub(crate) fn may_want(&self, first: u8) -> bool {
+        let is_special = !matches!(self.tag.element, Element::Other | Element::Raw);
+        is_special || matches!(first, b'a' | b'l' | b'p' | b't' | b'A' | b'L' | b'P' | b'T')
     }
 
     /// Takes note of an attribute's name; returns whether its value matters.
@@ -151,7 +158,7 @@ impl Page {
         let tag = &mut self.tag;
         match (tag.element, attribute.as_bytes()) {
             (Element::Meta, b"content") | (Element::Input, b"value") => {
-                tag.content.get_or_insert_with(|| value.to_owned());
+                self.content.get_or_insert_with(|| value.to_owned());
             }
             (Element::Meta, _) => {
                 tag.is_prose |= PROSE_METAS.iter().any(|meta| value.eq_ignore_ascii_case(meta));
@@ -169,7 +176,7 @@ impl Page {
 
     /// The tag ends; returns what its content is.
     pub(crate) fn end_tag(&mut self, closing: Closing, out: &mut Prose) -> Content {
-        let Tag { element, kind, name, mut signs, input, is_prose, content } = std::mem::take(&mut self.tag);
+        let Tag { element, kind, name, mut signs, input, is_prose } = self.tag;
         if kind == TagKind::End {
             self.foreign.end(&name);
             return Content::Markup;
@@ -178,7 +185,7 @@ impl Page {
             Element::Meta => is_prose,
             _ => input != Some(Kind::Hidden),
         };
-        if let Some(content) = content.filter(|_| is_shown) {
+        if let Some(content) = self.content.take().filter(|_| is_shown) {
             speak(&content, out);
         }
         signs.is_empty = closing == Closing::SelfClosing;
