@@ -3,10 +3,11 @@
 //! An exchange reserves room before it begins and is recorded when it ends, so back-pressure is felt where it can
 //! be answered, and no line is ever dropped. Read the modules in the order in which an event meets them:
 //! [`record`] (what a line says), [`log`] (room, the queue, closing), `writer` (batches, a disk that is full),
-//! `daily` (one file a day, who may read it, when it goes), [`follower`] (reading back).
+//! `json` (how it is written), `daily` (one file a day, who may read it, when it goes), [`follower`] (reading back).
 
 mod daily;
 pub mod follower;
+mod json;
 pub mod log;
 pub mod record;
 mod writer;

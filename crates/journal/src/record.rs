@@ -11,6 +11,8 @@ use wardgate_core::{
     Route, RuleRef, TextKind, Verdict, WrittenText,
 };
 
+use crate::json;
+
 /// Longest URL recorded, in bytes.
 pub const MAX_URL_BYTES: usize = 8 * 1024;
 /// Longest method or media type recorded, in bytes.
@@ -246,8 +248,8 @@ impl Record<'static> {
 impl Record<'_> {
     /// Appends the line, with its newline.
     pub fn encode(&self, into: &mut Vec<u8>) {
-        serde_json::to_writer(&mut *into, self)
-            .expect("strings, numbers and lists of them always encode, and memory takes every byte");
+        json::append(self, into)
+            .expect("texts, numbers and lists of them always encode, and memory takes every byte");
         into.push(b'\n');
     }
 }
