@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use foldhash::fast::RandomState;
 use ipnet::IpNet;
 use wardgate_core::Host;
 
@@ -33,16 +34,18 @@ impl From<Host> for Hosts {
 
 /// What is said of hosts: an entry for `example.com` holds for `www.example.com` too, unless that has its own, and one
 /// for a range for every address in it.
+///
+/// Only the policy puts names in, so a stranger cannot make them collide: the hash may be a quick one.
 #[derive(Debug)]
 pub(crate) struct HostMap<T> {
-    names: HashMap<Box<str>, T>,
+    names: HashMap<Box<str>, T, RandomState>,
     addresses: HashMap<IpAddr, T>,
     ranges: Vec<(IpNet, T)>,
 }
 
 impl<T> Default for HostMap<T> {
     fn default() -> Self {
-        Self { names: HashMap::new(), addresses: HashMap::new(), ranges: Vec::new() }
+        Self { names: HashMap::default(), addresses: HashMap::new(), ranges: Vec::new() }
     }
 }
 

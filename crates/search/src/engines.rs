@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
+
 use crate::address::{Address, Hosts, Path, parameter, path_words};
 use Hosts::{Brand, Exactly, Within};
 
@@ -54,8 +56,8 @@ impl Engine {
 /// The engine that this address belongs to: the first of the table.
 pub(crate) fn engine(address: &Address<'_>) -> Option<&'static Engine> {
     /// The places of engines in the table, by a label that each of their hosts has.
-    static BY_LABEL: LazyLock<HashMap<&str, Vec<usize>>> = LazyLock::new(|| {
-        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+    static BY_LABEL: LazyLock<HashMap<&str, Vec<usize>, RandomState>> = LazyLock::new(|| {
+        let mut places: HashMap<&str, Vec<usize>, RandomState> = HashMap::default();
         for (place, engine) in ENGINES.iter().enumerate() {
             places.entry(engine.hosts.label()).or_default().push(place);
         }
