@@ -28,7 +28,7 @@ pub use event::{Event, EventGuard, EventId, Fronting, Journal, Outcome, Unrecord
 pub use finding::{CERTAIN, Evidence, Finding, PhraseHit, TextKind};
 pub use pipeline::{Pipeline, Scan, StageFailure};
 pub use stage::{Inspector, Report, RequestHead, Stage, Written};
-pub use target::{Host, Scheme, Target, TargetError};
+pub use target::{Host, Scheme, Target, TargetError, domain_above};
 pub use who::{Authenticate, Credentials, Identified, IdentitySource, UserName, Who};
 
 /// A boxed future, for the few contracts that wait and must be object-safe.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use wardgate_core::{
     CERTAIN, CategoryName, Diagnostic, Evidence, Finding, Host, Report, RequestHead, Stage, Target, TextKind,
+    domain_above,
 };
 
 use compile::MAX_SEGMENTS;
@@ -118,8 +119,8 @@ impl Lists {
                 }
                 listing.lists.iter().for_each(|id| found(*id, host, ""));
             }
-            match host.split_once('.') {
-                Some((_, parent)) if is_name => host = parent,
+            match domain_above(host) {
+                Some(parent) if is_name => host = parent,
                 _ => return,
             }
         }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use ipnet::IpNet;
-use wardgate_core::Host;
+use wardgate_core::{Host, domain_above};
 
 /// Hosts as policy files name them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl<T> HostMap<T> {
 
 /// A name and the domains above it: `a.b.c`, `b.c`, `c`.
 fn domains(name: &str) -> impl Iterator<Item = &str> {
-    std::iter::successors(Some(name), |name| name.split_once('.').map(|(_, parent)| parent))
+    std::iter::successors(Some(name), |name| domain_above(name))
 }
 
 #[cfg(test)]

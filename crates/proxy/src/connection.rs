@@ -164,7 +164,9 @@ where
     let served = Arc::clone(&conn);
     let service = service_fn(move |request| {
         let conn = Arc::clone(&served);
-        async move { Ok::<_, Infallible>(request::handle(conn, request).await) }
+        // In a box: the task of each stream is moved several times before it first runs.
+        let answer = Box::pin(request::handle(conn, request));
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http2::Builder::new(Patient { patience })
         .timer(TokioTimer::new())

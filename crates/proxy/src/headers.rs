@@ -8,30 +8,28 @@ use std::sync::LazyLock;
 
 use http::header::{
     CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HeaderMap, HeaderName,
-    HeaderValue, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA,
+    HeaderValue, MAX_FORWARDS, TE, VIA,
 };
 use http::{Method, Version};
 
 use crate::framing::Violation;
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const PROXY_AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("proxy-authentication-info");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
-/// Fields that never go further, whether or not `Connection` names them.
-static HOP_BY_HOP: [HeaderName; 10] = [
-    CONNECTION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHENTICATION_INFO,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HTTP2_SETTINGS,
-];
+/// Whether a field never goes further, whether or not `Connection` names it.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "http2-settings"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authentication-info"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// The name under which this process appears in `Via`: its own, so that one Wardgate may stand behind another.
 static PSEUDONYM: LazyLock<String> =
@@ -57,8 +55,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         }
     }
     // Few are there, mostly one: looked for among the names that are.
-    let is_hop_by_hop = |name: &HeaderName| HOP_BY_HOP.iter().find(|one| *one == name);
-    while let Some(name) = headers.keys().find_map(is_hop_by_hop) {
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name)).cloned() {
         headers.remove(name);
     }
     if wants_trailers {

@@ -154,7 +154,8 @@ impl UploadProgress {
 
 /// A request's body on its way to the origin.
 pub(crate) struct Upload {
-    relay: Option<Relay>,
+    /// In a box: most requests have none, and are moved about.
+    relay: Option<Box<Relay>>,
     progress: Arc<UploadProgress>,
     /// Waits for the gate.
     gate: Option<Pin<Box<dyn Future<Output = bool> + Send>>>,
@@ -178,7 +179,7 @@ impl Upload {
             let progress = Arc::clone(&progress);
             Box::pin(async move { progress.gate.pass().await }) as Pin<Box<dyn Future<Output = bool> + Send>>
         });
-        (Self { relay: Some(relay), progress: Arc::clone(&progress), gate }, progress)
+        (Self { relay: Some(Box::new(relay)), progress: Arc::clone(&progress), gate }, progress)
     }
 
     /// Whether this request could be sent a second time: it has no body.
@@ -249,10 +250,10 @@ impl HttpBody for Upload {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.relay.as_ref().is_none_or(Relay::is_end_stream)
+        self.relay.as_ref().is_none_or(|relay| relay.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.relay.as_ref().map_or_else(|| SizeHint::with_exact(0), Relay::size_hint)
+        self.relay.as_ref().map_or_else(|| SizeHint::with_exact(0), |relay| relay.size_hint())
     }
 }

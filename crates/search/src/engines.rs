@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use foldhash::fast::RandomState;
+use wardgate_core::domain_above;
 
 use crate::address::{Address, Hosts, Path, parameter, path_words};
 use Hosts::{Brand, Exactly, Within};
@@ -63,7 +64,10 @@ pub(crate) fn engine(address: &Address<'_>) -> Option<&'static Engine> {
         }
         places
     });
-    let candidates = address.host.split('.').filter_map(|label| BY_LABEL.get(label)).flatten();
+    let names = std::iter::successors(Some(address.host), |name| domain_above(name));
+    let labels =
+        names.map(|name| &name[..name.len() - domain_above(name).map_or(0, |above| above.len() + 1)]);
+    let candidates = labels.filter_map(|label| BY_LABEL.get(label)).flatten();
     let place = candidates.filter(|place| ENGINES[**place].hosts.contain(address.host)).min()?;
     Some(&ENGINES[*place])
 }

@@ -20,7 +20,7 @@ use tokio::net::TcpListener;
 use crate::mint::Minter;
 use crate::relay::{Relay, Tls};
 use crate::scan::Phrases;
-use crate::upstream::Upstream;
+use crate::upstream::Dialer;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -53,7 +53,7 @@ async fn main() -> anyhow::Result<()> {
     let relay = Arc::new(Relay {
         tls: if arguments.tunnel { Tls::Tunnel } else { Tls::Intercept },
         minter: Minter::open(&arguments.ca, &arguments.ca_key)?,
-        upstream: Upstream::new(&arguments.roots)?,
+        dialer: Arc::new(Dialer::new(&arguments.roots)?),
         phrases: arguments.scan.as_deref().map(Phrases::open).transpose()?,
     });
     let listener = TcpListener::bind(arguments.listen)

@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::mint::Minter;
 use crate::scan::Phrases;
-use crate::upstream::{Origin, Upstream};
+use crate::upstream::{Dialer, Origin, Upstream};
 
 type Body = Either<Incoming, Full<Bytes>>;
 
@@ -45,17 +45,18 @@ pub(crate) enum Tls {
 pub(crate) struct Relay {
     pub(crate) tls: Tls,
     pub(crate) minter: Minter,
-    pub(crate) upstream: Upstream,
+    pub(crate) dialer: Arc<Dialer>,
     pub(crate) phrases: Option<Phrases>,
 }
 
 impl Relay {
     /// Serves a client that speaks to the proxy itself.
     pub(crate) async fn serve_plain(self: Arc<Self>, stream: TokioIo<TcpStream>) {
+        let upstream = Arc::new(Upstream::new(Arc::clone(&self.dialer)));
         let service = service_fn(move |request| {
-            let relay = Arc::clone(&self);
+            let (relay, upstream) = (Arc::clone(&self), Arc::clone(&upstream));
             async move {
-                Ok::<_, Infallible>(match relay.answer(request).await {
+                Ok::<_, Infallible>(match relay.answer(&upstream, request).await {
                     Ok(response) => response,
                     Err(error) => failed(&error),
                 })
@@ -65,16 +66,20 @@ impl Relay {
         let _ = http1::Builder::new().serve_connection(stream, service).with_upgrades().await;
     }
 
-    async fn answer(self: Arc<Self>, mut request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
+    async fn answer(
+        self: Arc<Self>,
+        upstream: &Upstream,
+        mut request: Request<Incoming>,
+    ) -> anyhow::Result<Response<Body>> {
         let authority = request.uri().authority().context("this is a proxy")?.clone();
         if request.method() != Method::CONNECT {
-            return self.relay(&Origin { scheme: Scheme::HTTP, authority }, request).await;
+            return self.relay(upstream, &Origin { scheme: Scheme::HTTP, authority }, request).await;
         }
         let origin = Origin { scheme: Scheme::HTTPS, authority };
         let upgrade = hyper::upgrade::on(&mut request);
         match self.tls {
             Tls::Tunnel => {
-                let mut server = self.upstream.dial(&origin).await?;
+                let mut server = self.dialer.dial(&origin).await?;
                 tokio::spawn(async move {
                     let mut client = TokioIo::new(upgrade.await?);
                     tokio::io::copy_bidirectional(&mut client, &mut server).await?;
@@ -97,11 +102,12 @@ impl Relay {
         let acceptor = TlsAcceptor::from(self.minter.server_config(origin.authority.host())?);
         let stream = acceptor.accept(client).await?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        let origin = Arc::new(origin);
+        let there = Arc::new((Upstream::new(Arc::clone(&self.dialer)), origin));
         let service = service_fn(move |request| {
-            let (relay, origin) = (Arc::clone(&self), Arc::clone(&origin));
+            let (relay, there) = (Arc::clone(&self), Arc::clone(&there));
             async move {
-                Ok::<_, Infallible>(match relay.relay(&origin, request).await {
+                let (upstream, origin) = &*there;
+                Ok::<_, Infallible>(match relay.relay(upstream, origin, request).await {
                     Ok(response) => response,
                     Err(error) => failed(&error),
                 })
@@ -116,9 +122,14 @@ impl Relay {
         Ok(())
     }
 
-    async fn relay(&self, origin: &Origin, mut request: Request<Incoming>) -> anyhow::Result<Response<Body>> {
+    async fn relay(
+        &self,
+        upstream: &Upstream,
+        origin: &Origin,
+        mut request: Request<Incoming>,
+    ) -> anyhow::Result<Response<Body>> {
         strip(request.headers_mut());
-        let mut response = self.upstream.send(origin, request).await?;
+        let mut response = upstream.send(origin, request).await?;
         strip(response.headers_mut());
         match &self.phrases {
             Some(phrases) if is_html(response.headers()) => scanned(phrases, response).await,

@@ -1,4 +1,5 @@
-//! Connections to origins: HTTP/1.1 connections kept for the next request, HTTP/2 connections shared.
+//! Connections to origins. Each client connection has its own, as the simplest relay does: HTTP/1.1 connections are kept
+//! for its next request, HTTP/2 connections serve all of its streams. TLS sessions and addresses are common to all.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -24,12 +25,18 @@ pub(crate) struct Origin {
     pub(crate) authority: Authority,
 }
 
-pub(crate) struct Upstream {
+/// What the connections of all clients have in common.
+pub(crate) struct Dialer {
     tls: TlsConnector,
-    idle: Mutex<HashMap<Origin, Vec<http1::SendRequest<Incoming>>>>,
-    shared: Mutex<HashMap<Origin, http2::SendRequest<Incoming>>>,
     /// Names that were looked up, so that it is not the system's resolver that is measured.
     addresses: Mutex<HashMap<Authority, SocketAddr>>,
+}
+
+/// The connections of one client connection.
+pub(crate) struct Upstream {
+    dialer: Arc<Dialer>,
+    idle: Mutex<HashMap<Origin, Vec<http1::SendRequest<Incoming>>>>,
+    shared: Mutex<HashMap<Origin, http2::SendRequest<Incoming>>>,
 }
 
 enum Sender {
@@ -37,7 +44,7 @@ enum Sender {
     Http2(http2::SendRequest<Incoming>),
 }
 
-impl Upstream {
+impl Dialer {
     pub(crate) fn new(roots_pem: &Path) -> anyhow::Result<Self> {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_file_iter(roots_pem)? {
@@ -45,12 +52,34 @@ impl Upstream {
         }
         let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Self {
-            tls: TlsConnector::from(Arc::new(config)),
-            idle: Mutex::default(),
-            shared: Mutex::default(),
-            addresses: Mutex::default(),
-        })
+        Ok(Self { tls: TlsConnector::from(Arc::new(config)), addresses: Mutex::default() })
+    }
+
+    /// Opens a bare connection.
+    pub(crate) async fn dial(&self, origin: &Origin) -> anyhow::Result<TcpStream> {
+        let known = locked(&self.addresses).get(&origin.authority).copied();
+        let address = match known {
+            Some(address) => address,
+            None => self.look_up(origin).await?,
+        };
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    async fn look_up(&self, origin: &Origin) -> anyhow::Result<SocketAddr> {
+        let default = if origin.scheme == Scheme::HTTP { 80 } else { 443 };
+        let (host, port) = (origin.authority.host(), origin.authority.port_u16().unwrap_or(default));
+        let address = tokio::net::lookup_host((host, port)).await?.next();
+        let address = address.with_context(|| format!("{host} has no address"))?;
+        locked(&self.addresses).insert(origin.authority.clone(), address);
+        Ok(address)
+    }
+}
+
+impl Upstream {
+    pub(crate) fn new(dialer: Arc<Dialer>) -> Self {
+        Self { dialer, idle: Mutex::default(), shared: Mutex::default() }
     }
 
     /// Sends a request over a connection that is open already, or over a new one.
@@ -91,12 +120,12 @@ impl Upstream {
     }
 
     async fn open(&self, origin: &Origin) -> anyhow::Result<Sender> {
-        let stream = self.dial(origin).await?;
+        let stream = self.dialer.dial(origin).await?;
         if origin.scheme == Scheme::HTTP {
             return http1_over(TokioIo::new(stream)).await;
         }
         let name = ServerName::try_from(origin.authority.host().to_owned())?;
-        let stream = self.tls.connect(name, stream).await?;
+        let stream = self.dialer.tls.connect(name, stream).await?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
             return http1_over(TokioIo::new(stream)).await;
         }
@@ -104,27 +133,6 @@ impl Upstream {
         tokio::spawn(connection);
         locked(&self.shared).insert(origin.clone(), sender.clone());
         Ok(Sender::Http2(sender))
-    }
-
-    /// Opens a bare connection.
-    pub(crate) async fn dial(&self, origin: &Origin) -> anyhow::Result<TcpStream> {
-        let known = locked(&self.addresses).get(&origin.authority).copied();
-        let address = match known {
-            Some(address) => address,
-            None => self.look_up(origin).await?,
-        };
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
-    }
-
-    async fn look_up(&self, origin: &Origin) -> anyhow::Result<SocketAddr> {
-        let default = if origin.scheme == Scheme::HTTP { 80 } else { 443 };
-        let (host, port) = (origin.authority.host(), origin.authority.port_u16().unwrap_or(default));
-        let address = tokio::net::lookup_host((host, port)).await?.next();
-        let address = address.with_context(|| format!("{host} has no address"))?;
-        locked(&self.addresses).insert(origin.authority.clone(), address);
-        Ok(address)
     }
 }
 
