@@ -20,7 +20,7 @@ const SECRET: &str = "a secret of the tests";
 const QUIET: Duration = Duration::from_secs(3);
 
 /// Tells a site where its mail and its webhook go.
-fn configure(world: &mut World, mail: SocketAddr, tls: &str, hook: SocketAddr) {
+pub(crate) fn configure(world: &mut World, mail: SocketAddr, tls: &str, hook: SocketAddr) {
     let root = world.site.path("root.pem").to_str().unwrap().to_owned();
     world.site.set("alerts.smtp", "server", mail.ip().to_string());
     world.site.set("alerts.smtp", "port", i64::from(mail.port()));

@@ -35,6 +35,7 @@ mod revocation;
 mod scripts;
 mod seams;
 mod shutdown;
+mod soak;
 mod start;
 mod streams;
 mod tls_listener;

@@ -85,8 +85,13 @@ impl Origin {
 
     /// Serves on this address, offering these protocols over TLS.
     pub(crate) async fn start_at(address: IpAddr, pki: &Pki, alpn: &[&str]) -> Self {
-        let plain = TcpListener::bind((address, 0)).await.unwrap();
-        let secure = TcpListener::bind((address, 0)).await.unwrap();
+        Self::start_on((address, 0).into(), (address, 0).into(), pki, alpn).await
+    }
+
+    /// Serves plain HTTP and HTTPS on these sockets, offering these protocols over TLS.
+    pub(crate) async fn start_on(http: SocketAddr, https: SocketAddr, pki: &Pki, alpn: &[&str]) -> Self {
+        let plain = TcpListener::bind(http).await.unwrap();
+        let secure = TcpListener::bind(https).await.unwrap();
         let (http, https) = (plain.local_addr().unwrap(), secure.local_addr().unwrap());
         let record = Arc::new(Record::default());
         let mut tasks = JoinSet::new();
@@ -113,6 +118,11 @@ impl Origin {
     /// Every request so far whose path begins like this.
     pub(crate) fn seen(&self, path: &str) -> Vec<Seen> {
         self.record.seen(path)
+    }
+
+    /// Every request so far, which is then forgotten: for those who ask for hours.
+    pub(crate) fn take_seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.record.seen.lock().unwrap())
     }
 
     /// The only request so far whose path begins like this.
@@ -269,7 +279,8 @@ pub(crate) fn with(mut response: Response<Body>, name: header::HeaderName, value
     response
 }
 
-fn page_saying(words: &str) -> String {
+/// The body of the page at `/words`.
+pub(crate) fn page_saying(words: &str) -> String {
     format!("<!doctype html><html lang=en><title>Words</title><p>{words}</p>")
 }
 
@@ -282,20 +293,26 @@ fn compressed(request: &Request<Incoming>, query: &Query<'_>) -> Response<Body> 
         return plain(StatusCode::NOT_ACCEPTABLE, "this coding was not asked for");
     }
     let coding = if coding.is_empty() { "gzip" } else { &*coding };
-    let mut text = page_saying(&query.text("early"));
-    for line in 0.. {
-        if text.len() as u64 >= query.number("padding") {
-            break;
-        }
-        text.push_str(&format!("<p>Line {line} tells of meadow number {}.</p>\n", line * 7919 % 10_007));
-    }
-    text.push_str(&format!("<p>{}</p>", query.text("late")));
+    let text = long_page(&query.text("early"), query.number("padding"), &query.text("late"));
     let body = frames(encode(coding, text.as_bytes()), |mut rest| async move {
         let piece = rest.split_to(rest.len().min(61));
         (!piece.is_empty()).then(|| (Ok(Frame::data(piece)), rest))
     });
     let response = with(Response::new(body), header::CONTENT_TYPE, "text/html; charset=utf-8");
     with(response, header::CONTENT_ENCODING, coding)
+}
+
+/// What `/compressed` decodes to.
+pub(crate) fn long_page(early: &str, padding: u64, late: &str) -> String {
+    let mut text = page_saying(early);
+    for line in 0.. {
+        if text.len() as u64 >= padding {
+            break;
+        }
+        text.push_str(&format!("<p>Line {line} tells of meadow number {}.</p>\n", line * 7919 % 10_007));
+    }
+    text.push_str(&format!("<p>{late}</p>"));
+    text
 }
 
 /// A page of [`BOMB_BYTES`] in few: `coding` may name several, applied from left to right.

@@ -126,7 +126,9 @@ impl Site {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let file = self.path("wardgate.toml");
         fs::write(&file, self.config.to_string()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wardgate"));
+        // Another build of the same program, where one is named: the soak of a release.
+        let program = std::env::var_os("WARDGATE_BIN").unwrap_or(env!("CARGO_BIN_EXE_wardgate").into());
+        let mut command = Command::new(program);
         command.arg("--config").arg(file).args(arguments).current_dir(self.dir.path()).kill_on_drop(true);
         command
     }
