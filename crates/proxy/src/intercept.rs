@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
 use wardgate_core::{EventGuard, Host, Outcome};
+use wardgate_tls::in_client_order;
 
 use crate::connection::{Ends, Leg, Tunnel, serve_http1, serve_http2};
 use crate::shared::Shared;
@@ -14,6 +15,15 @@ use crate::stream::{Client, Prefixed};
 
 /// A client has this long for the handshake, its ClientHello being there.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
+
+/// Whose order of cipher suites counts.
+#[derive(Clone, Copy)]
+pub(crate) enum Order {
+    /// Ours: what costs least.
+    Ours,
+    /// The client's: its processor has no instructions for AES.
+    Theirs,
+}
 
 /// Serves an intercepted tunnel to its end. The CONNECT's event leaves once the client has accepted our certificate,
 /// or has not.
@@ -23,14 +33,16 @@ pub(crate) async fn serve(
     tunnel: Tunnel,
     mut event: EventGuard,
     client: Prefixed<Client>,
+    order: Order,
 ) {
     let host = match tunnel.target.host() {
         Host::Name(name) => name.to_string(),
         Host::Address(address) => address.to_string(),
     };
-    let config = match shared.parts.minter.server_config(&host) {
-        Ok(config) => config,
-        Err(error) => {
+    let config = match (shared.parts.minter.server_config(&host), order) {
+        (Ok(config), Order::Ours) => config,
+        (Ok(config), Order::Theirs) => in_client_order(&config),
+        (Err(error), _) => {
             tracing::error!(%error, exchange.id = %event.id, "no certificate could be minted");
             return event.ended(Outcome::Internal, Some(error.to_string().into()));
         }

@@ -22,7 +22,7 @@ use wardgate_tls::{Hello, Peek, Peeker};
 use crate::config::seconds;
 use crate::connection::{Ends, Leg, Tunnel, serve_http1};
 use crate::framing::Busy;
-use crate::intercept;
+use crate::intercept::{self, Order};
 use crate::local::INTERNAL_HOST;
 use crate::pages::MALFORMED_RULE;
 use crate::scan::Context;
@@ -237,7 +237,8 @@ impl Opened {
         let who = self.context.who.clone();
         let tunnel = Tunnel { scheme: Scheme::Https, target, who, sni: hello.server_name, beside };
         let client = Prefixed::new(read, client);
-        Box::pin(intercept::serve(self.shared, self.ends, tunnel, self.event, client)).await;
+        let order = if hello.prefers_chacha20 { Order::Theirs } else { Order::Ours };
+        Box::pin(intercept::serve(self.shared, self.ends, tunnel, self.event, client, order)).await;
     }
 
     async fn relay(mut self, client: Client, read: Bytes) {
@@ -403,7 +404,7 @@ mod tests {
                 Err("the server name in the ClientHello is not a host"),
             ),
         ] {
-            let hello = Hello { server_name: sni.map(Into::into), offers_h2: false };
+            let hello = Hello { server_name: sni.map(Into::into), offers_h2: false, prefers_chacha20: false };
             assert_eq!(names(&Target::connect(connect).unwrap(), &hello), expected, "{name}");
         }
     }

@@ -30,6 +30,8 @@ pub struct Hello {
     pub server_name: Option<Box<str>>,
     /// Whether the client offers HTTP/2.
     pub offers_h2: bool,
+    /// Whether the client would rather use ChaCha20 than AES: its processor has no instructions for the latter.
+    pub prefers_chacha20: bool,
 }
 
 /// What the bytes seen so far are.
@@ -145,7 +147,8 @@ fn hello(body: &[u8]) -> Result<Hello, &'static str> {
     {
         return Err("the ClientHello is malformed");
     }
-    let mut hello = Hello { server_name: None, offers_h2: false };
+    let mut hello =
+        Hello { server_name: None, offers_h2: false, prefers_chacha20: prefers_chacha20(cipher_suites) };
     if reader.0.is_empty() {
         return Ok(hello); // before TLS 1.3 a client may have no extensions at all
     }
@@ -168,6 +171,18 @@ fn hello(body: &[u8]) -> Result<Hello, &'static str> {
         }
     }
     Ok(hello)
+}
+
+/// Whether ChaCha20 comes before AES-GCM, the values of GREASE (RFC 8701) and others aside.
+fn prefers_chacha20(cipher_suites: &[u8]) -> bool {
+    // RFC 8446, appendix B.4, and RFC 7905, section 2; RFC 8446 and RFC 5289, section 3.2.
+    const CHACHA20: [u16; 3] = [0x1303, 0xcca8, 0xcca9];
+    const AES_GCM: [u16; 6] = [0x1301, 0x1302, 0xc02b, 0xc02c, 0xc02f, 0xc030];
+    let (suites, _) = cipher_suites.as_chunks::<2>();
+    let mut known = suites.iter().map(|suite| u16::from_be_bytes(*suite));
+    known
+        .find(|suite| CHACHA20.contains(suite) || AES_GCM.contains(suite))
+        .is_some_and(|suite| CHACHA20.contains(&suite))
 }
 
 /// The only name of a list of one (RFC 6066, section 3). That it is a host's is for the caller to see.
@@ -252,11 +267,11 @@ mod tests {
     }
 
     fn named(name: &str) -> Peek {
-        Peek::Hello(Hello { server_name: Some(name.into()), offers_h2: false })
+        Peek::Hello(Hello { server_name: Some(name.into()), offers_h2: false, prefers_chacha20: false })
     }
 
     fn unnamed() -> Peek {
-        Peek::Hello(Hello { server_name: None, offers_h2: false })
+        Peek::Hello(Hello { server_name: None, offers_h2: false, prefers_chacha20: false })
     }
 
     /// What Teams and Skype send in front of TURN over TCP ([MS-TURN], section 2.1, "Pseudo-TLS over TCP").
@@ -301,7 +316,8 @@ mod tests {
     #[test]
     fn every_prefix_of_a_hello_is_partial() {
         let bytes = hello_bytes("example.com");
-        let hello = Hello { server_name: Some("example.com".into()), offers_h2: true };
+        let hello =
+            Hello { server_name: Some("example.com".into()), offers_h2: true, prefers_chacha20: false };
         let mut peeker = Peeker::default();
         for end in 0..bytes.len() {
             assert_eq!(peek(&bytes[..end]), Peek::Partial, "{end} bytes");
@@ -423,6 +439,20 @@ mod tests {
     fn other_protocols() {
         for bytes in [&b"GET / HTTP/1.1\r\n"[..], b"SSH-2.0-x\r\n", &[22, 9, 9], &[0x80, 0x2e, 1, 3, 1]] {
             assert_eq!(peek(bytes), Peek::NotTls, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn clients_that_would_rather_use_chacha20() {
+        for (name, suites, expected) in [
+            ("Chromium", &[0x3a3a_u16, 0x1301, 0x1302, 0x1303, 0xc02b][..], false),
+            ("Chromium without AES", &[0x3a3a, 0x1303, 0x1301, 0x1302, 0xcca9], true),
+            ("OpenSSL", &[0x1302, 0x1303, 0x1301, 0xc02c], false),
+            ("TLS 1.2 without AES", &[0xcca8, 0xc02f], true),
+            ("neither", &[0x0035, 0x00ff], false),
+        ] {
+            let bytes: Vec<u8> = suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
+            assert_eq!(prefers_chacha20(&bytes), expected, "{name}");
         }
     }
 

@@ -139,6 +139,13 @@ impl Minter {
     }
 }
 
+/// The same, in the client's order of cipher suites rather than in ours: for clients that have a reason for theirs.
+pub fn in_client_order(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.ignore_client_order = false;
+    Arc::new(config)
+}
+
 /// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1, resumption by ticket; no certificate.
 fn template(provider: Arc<CryptoProvider>) -> Result<ServerConfig, MintError> {
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -146,6 +153,7 @@ fn template(provider: Arc<CryptoProvider>) -> Result<ServerConfig, MintError> {
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
     Ok(config)
@@ -153,6 +161,7 @@ fn template(provider: Arc<CryptoProvider>) -> Result<ServerConfig, MintError> {
 
 #[cfg(test)]
 mod tests {
+    use rustls::CipherSuite;
     use rustls::client::verify_server_name;
     use rustls::pki_types::ServerName;
     use rustls::server::ParsedCertificate;
@@ -220,18 +229,49 @@ mod tests {
     }
 
     #[test]
+    fn who_chooses_the_cipher_suite() {
+        let (_dir, minter) = minter(4);
+        let ours = minter.server_config("example.com").unwrap();
+        let theirs = in_client_order(&ours);
+        let order_of_openssl = || {
+            let mut provider = CryptoProvider::clone(&crate::provider());
+            provider.cipher_suites.swap(0, 1);
+            provider
+        };
+        for (name, config, expected) in [
+            ("ours", ours, CipherSuite::TLS13_AES_128_GCM_SHA256),
+            ("the client's", theirs, CipherSuite::TLS13_AES_256_GCM_SHA384),
+        ] {
+            let client = handshake(&minter, order_of_openssl(), config);
+            assert_eq!(client.negotiated_cipher_suite().unwrap().suite(), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn a_client_that_trusts_the_ca_accepts_the_leaf() {
         let (_dir, minter) = minter(4);
         let config = minter.server_config("example.com").unwrap();
+        let client = handshake(&minter, CryptoProvider::clone(&crate::provider()), config);
+        let leaf = &client.peer_certificates().unwrap()[0];
+        let other = ServerName::try_from("example.org").unwrap();
+        assert!(verify_server_name(&ParsedCertificate::try_from(leaf).unwrap(), &other).is_err());
+    }
+
+    /// A client that trusts the CA, once it has shaken hands as one of example.com.
+    fn handshake(
+        minter: &Minter,
+        provider: CryptoProvider,
+        config: Arc<ServerConfig>,
+    ) -> rustls::ClientConnection {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(minter.authorities().signing.certificate.der.clone()).unwrap();
-        let client = rustls::ClientConfig::builder_with_provider(crate::provider())
+        let client = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
         let name = ServerName::try_from("example.com").unwrap();
-        let mut client = rustls::ClientConnection::new(Arc::new(client), name.clone()).unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::new(client), name).unwrap();
         let mut server = rustls::ServerConnection::new(config).unwrap();
         for _ in 0..4 {
             let mut wire = Vec::new();
@@ -244,8 +284,6 @@ mod tests {
             client.process_new_packets().unwrap();
         }
         assert!(!client.is_handshaking());
-        let leaf = &client.peer_certificates().unwrap()[0];
-        let other = ServerName::try_from("example.org").unwrap();
-        assert!(verify_server_name(&ParsedCertificate::try_from(leaf).unwrap(), &other).is_err());
+        client
     }
 }

@@ -3,6 +3,7 @@
 
 mod diagnose;
 mod failure;
+mod remembered;
 mod revocation;
 mod verify;
 
@@ -200,8 +201,7 @@ fn trust(settings: &OriginSettings, own: &Authorities) -> Result<Trust, RootsErr
         .map_err(|error| tls(&error))?;
     anchors.extend(own.iter().cloned());
     let revocations = Revocations::load(&settings.crls, settings.crlite_dir.as_deref())?;
-    let algorithms = crate::provider().signature_verification_algorithms;
-    Ok(Trust { anchors, limits, own, algorithms, revocations })
+    Ok(Trust { anchors, limits, own, revocations })
 }
 
 /// The roots that are trusted, and what their certificates say beside.

@@ -20,6 +20,7 @@ use webpki::{
 
 use super::diagnose::{self, Presented};
 use super::failure::TlsFailure;
+use super::remembered;
 use super::revocation::{self, Revocations, Staple};
 
 /// Problems that are overlooked one after the other before it is called a circle.
@@ -33,7 +34,6 @@ pub(super) struct Trust {
     pub(super) limits: Vec<RootLimits>,
     /// Our own authorities.
     pub(super) own: Vec<TrustAnchor<'static>>,
-    pub(super) algorithms: WebPkiSupportedAlgorithms,
     pub(super) revocations: Revocations,
 }
 
@@ -69,7 +69,7 @@ impl Trust {
                 serial: certificate.serial(),
                 issuer,
                 path_issuers: &path_issuers,
-                algorithms: self.algorithms.all,
+                algorithms: remembered::algorithms(),
                 now: presented.now,
             };
             self.revocations
@@ -95,7 +95,7 @@ impl Trust {
         for _ in 0..MAX_OVERLOOKED {
             let objection = RefCell::new(None);
             let verified = certificate.verify_for_usage(
-                self.algorithms.all,
+                remembered::algorithms(),
                 &self.anchors,
                 presented.intermediates,
                 at,
