@@ -19,6 +19,7 @@ mod config;
 mod connect;
 mod connection;
 mod framing;
+mod handshakes;
 mod headers;
 mod identify;
 mod intercept;

@@ -97,6 +97,7 @@ impl UpstreamError {
             Self::Malformed(reason) => reason,
             Self::ResponseTimeout => "the origin did not answer in time",
             Self::Client(ClientFailure::Stalled) => "the request's body stalled",
+            Self::Client(ClientFailure::Slow) => "the request's body came too slowly",
             Self::Client(ClientFailure::Malformed(reason)) => reason,
             Self::Client(ClientFailure::Broken) => "the client broke off its request",
         })
