@@ -29,7 +29,7 @@ use dial::Dialer;
 use line::Wire;
 use pool::{Lease, Pool};
 
-pub(crate) use pool::OwnOrigins;
+pub(crate) use pool::{MAX_HEAD as MAX_ANSWER_HEAD, OwnOrigins, UNREAD_ANSWER, UNSENT_UPLOAD};
 pub(crate) use source::Source;
 
 /// How often a request is tried again on another connection when a reused one turns out to be closed.
