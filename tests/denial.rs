@@ -38,6 +38,7 @@ attacks! {
     pipelines_that_nobody_reads: "requests pipelined and no answer read", "RFC 9112, 9.3.2";
     clients_that_never_read: "a client that never reads, HTTP/1.1", "CVE-2019-9517";
     streams_that_are_never_read: "a client that never opens its windows, HTTP/2", "CVE-2019-9511; CVE-2019-9517";
+    windows_opened_and_nothing_read: "a client that opens its windows and does not read, HTTP/2", "CVE-2019-9517";
     too_many_exchanges: "more exchanges at once than a client's share", "RFC 6585, 4";
     rapid_resets: "rapid reset", "CVE-2023-44487";
     resets_by_our_own_hand: "MadeYouReset", "CVE-2025-8671";
@@ -124,6 +125,7 @@ impl Siege {
         self.serves_others().await;
         watch();
         let grown = peak.saturating_sub(self.memory);
+        println!("memory grew by {} MiB at most; {} are allowed", grown / MIB, bound / MIB);
         assert!(grown <= bound, "memory grew by {} MiB", grown / MIB);
         done
     }
@@ -556,6 +558,39 @@ async fn streams_that_are_never_read() {
         }
         assert_eq!(http2::told(&received).matches("RESET CANCEL").count(), STREAMS as usize);
     }
+    siege.is_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_opened_and_nothing_read() {
+    const CONNECTIONS: usize = 5;
+    const STREAMS: u32 = 100;
+    // What an origin may send ahead of its reader, what waits to be sent to the client, and a bit for the exchange.
+    const BOUND: u64 = (CONNECTIONS as u64) * (STREAMS as u64) * ((512 + 128 + 64) << 10);
+    let siege = Siege::lay(|site| site.set("proxy", "stall_timeout_secs", 2)).await;
+    // INITIAL_WINDOW_SIZE and the connection's window as wide as can be: all may be sent.
+    let wide = http2::frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let wider = http2::frame(8, 0, 0, &[0x7f, 0xff, 0, 0]);
+    let attack = async {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut stream = siege.attack_http2().await;
+            stream.write_all(&[&wide[..], &wider].concat()).await.unwrap();
+            for number in 0..STREAMS {
+                let ask = siege.ask(2 * number + 1, "GET", "/download?bytes=100000000&wide", true);
+                stream.write_all(&ask).await.unwrap();
+            }
+            stream.flush().await.unwrap();
+            connections.push(stream);
+        }
+        let stalled = |line: &Value| line["wardgate.outcome"] == "timed-out";
+        (siege.lines(CONNECTIONS * STREAMS as usize, stalled).await, connections)
+    };
+    let (lines, connections) = siege.during(BOUND, attack).await;
+    for line in lines {
+        assert_eq!(line["wardgate.detail"], "the client stopped reading", "{line:#}");
+    }
+    drop(connections);
     siege.is_over().await;
 }
 
