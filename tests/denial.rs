@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,9 +12,11 @@ use hyper::{Method, Uri};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::origin::encoded_bomb;
+use crate::harness::hello;
+use crate::harness::origin::{encode, encoded_bomb};
 use crate::harness::{ALLOWED, BLOCKED, Site, Wardgate, World, eventually, http2, listed, raw, request};
 
 /// Makes the list of cases for `tests/README.md`; each must be a test of this name.
@@ -26,12 +30,15 @@ macro_rules! attacks {
 attacks! {
     slow_heads: "slowloris in heads", "Slowloris, 2009; CAPEC-469";
     slow_bodies: "slowloris in bodies", "R-U-Dead-Yet, 2010; CAPEC-469";
+    dripping_uploads: "uploads in bytes now and then, beside slow ones", "R-U-Dead-Yet, 2010; CAPEC-469";
+    empty_lines: "empty lines before a request, many or now and then", "RFC 9112, 2.2; CAPEC-469";
     endless_heads: "heads without an end", "RFC 9112, 3; RFC 6585, 5";
     header_bombs: "an HPACK bomb", "CVE-2016-6581; RFC 7541, 7.3";
     heads_a_little_too_large: "HTTP/2 heads a little too large", "RFC 9113, 10.5.1; RFC 6585, 5";
     pipelines_that_nobody_reads: "requests pipelined and no answer read", "RFC 9112, 9.3.2";
     clients_that_never_read: "a client that never reads, HTTP/1.1", "CVE-2019-9517";
     streams_that_are_never_read: "a client that never opens its windows, HTTP/2", "CVE-2019-9511; CVE-2019-9517";
+    windows_opened_and_nothing_read: "a client that opens its windows and does not read, HTTP/2", "CVE-2019-9517";
     too_many_exchanges: "more exchanges at once than a client's share", "RFC 6585, 4";
     rapid_resets: "rapid reset", "CVE-2023-44487";
     resets_by_our_own_hand: "MadeYouReset", "CVE-2025-8671";
@@ -39,9 +46,11 @@ attacks! {
     endless_continuations: "a CONTINUATION flood", "CVE-2024-27316; VU#421644";
     bodies_in_single_bytes: "bodies in single bytes, HTTP/2", "CVE-2019-9511";
     decompression_bombs: "decompression bombs: gzip, br, zstd, nested, in answers and in requests", "CWE-409";
+    decoders_together: "bodies whose decoders hold much, many at a time", "RFC 7932, 9.1; RFC 8878, 3.1.1.1.2; CWE-770";
     idle_connections: "ten thousand idle connections", "CAPEC-125";
     idle_tunnels: "idle HTTP/2 connections in intercepted tunnels", "CAPEC-125";
     handshake_floods: "floods of TLS handshakes begun and finished", "CAPEC-125; THC-SSL-DOS, 2011";
+    floods_of_greetings: "floods of ClientHellos from many addresses, none answered", "CAPEC-125; THC-SSL-DOS, 2011";
     origins_that_dawdle: "an origin that never answers, or a byte at a time, or without an end", "CAPEC-469";
     origins_that_never_read: "an origin that never reads what is sent to it", "CAPEC-469";
     endless_redirects: "redirects without an end through block and warn pages", "RFC 9110, 15.4";
@@ -116,6 +125,7 @@ impl Siege {
         self.serves_others().await;
         watch();
         let grown = peak.saturating_sub(self.memory);
+        println!("memory grew by {} MiB at most; {} are allowed", grown / MIB, bound / MIB);
         assert!(grown <= bound, "memory grew by {} MiB", grown / MIB);
         done
     }
@@ -255,6 +265,7 @@ async fn slow_bodies() {
     let siege = Siege::lay(|site| {
         site.set("proxy", "max_connections_per_client", CLIENTS as i64);
         site.set("proxy", "stall_timeout_secs", 2);
+        site.set("proxy", "min_upload_bytes_per_sec", 0);
     })
     .await;
     let authority = format!("{ALLOWED}:{}", siege.world.origin.http.port());
@@ -290,6 +301,93 @@ async fn slow_bodies() {
         "{answers:?}"
     );
     siege.lines(CLIENTS, |line| line["wardgate.outcome"] == "timed-out").await;
+    siege.is_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dripping_uploads() {
+    const CLIENTS: usize = 20;
+    // By default 500 bytes a second, averaged over this time.
+    let siege = Siege::lay(|site| site.set("proxy", "stall_timeout_secs", 3)).await;
+    let authority = format!("{ALLOWED}:{}", siege.world.origin.http.port());
+    let upload = async |kind: &str, name: &str, length: usize| {
+        let mut stream = siege.attack().await;
+        let head = format!(
+            "POST http://{authority}/upload?{name} HTTP/1.1\r\nHost: {authority}\r\nContent-Type: {kind}\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let binary = "application/octet-stream";
+    let drips = join_all((0..CLIENTS).map(|number| {
+        let kind = if number % 2 == 0 { binary } else { "text/plain" }; // passed on, and read
+        let upload = &upload;
+        async move { drip(upload(kind, "drips", 100_000).await, Duration::from_millis(300)).await }
+    }));
+    // A slow line is not an attack: four seconds and more at 2,000 bytes a second.
+    let slow = async {
+        let mut stream = upload(binary, "slow-line", 10_000).await;
+        for _ in 0..20 {
+            stream.write_all(&[b'a'; 500]).await.unwrap();
+            sleep(Duration::from_millis(250)).await;
+        }
+        raw::talk_over(stream, b"").await
+    };
+    // Nor is silence where both sides talk at length.
+    let both = async {
+        let mut stream = upload("application/grpc", "both-talk", 20).await;
+        for _ in 0..20 {
+            stream.write_all(b"a").await.unwrap();
+            sleep(Duration::from_millis(300)).await;
+        }
+        raw::talk_over(stream, b"").await
+    };
+    let (drips, slow, both) = siege.during(64 * MIB, async { tokio::join!(drips, slow, both) }).await;
+    for answer in drips {
+        assert!(answer.is_empty() || raw::status_of(&answer) == Some(408), "{answer:?}");
+    }
+    assert_eq!((slow.status(), both.status()), (Some(200), Some(200)), "{slow:?}, {both:?}");
+    for line in siege.lines(CLIENTS, |line| is_at(line, "?drips")).await {
+        assert_eq!(line["wardgate.outcome"], "timed-out", "{line:#}");
+        assert_eq!(line["wardgate.detail"], "the request's body came too slowly", "{line:#}");
+    }
+    siege.is_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn empty_lines() {
+    const CLIENTS: usize = 40;
+    let siege = Siege::lay(|site| site.set("proxy", "idle_timeout_secs", 2)).await;
+    let authority = format!("{ALLOWED}:{}", siege.world.origin.http.port());
+    let ask =
+        format!("GET http://{authority}/?lines HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n");
+    // A few are forgiven; more are somebody's joke.
+    for (lines, status) in [(1, 200), (8, 200), (9, 400), (100_000, 400)] {
+        let talk =
+            raw::talk_over(siege.attack().await, format!("{}{ask}", "\r\n".repeat(lines)).as_bytes()).await;
+        assert_eq!(talk.status(), Some(status), "{lines} empty lines: {talk:?}");
+    }
+    // Half a line now and then does not keep an idle connection.
+    let attack = join_all((0..CLIENTS).map(|_| async {
+        let (mut reader, mut writer) = siege.attack().await.into_split();
+        let sending = tokio::spawn(async move {
+            for half in [b"\r", b"\n"].iter().cycle() {
+                if writer.write_all(*half).await.is_err() {
+                    return;
+                }
+                sleep(Duration::from_millis(700)).await;
+            }
+        });
+        let mut answer = Vec::new();
+        let closed = timeout(Duration::from_secs(30), reader.read_to_end(&mut answer)).await;
+        sending.abort();
+        closed.expect("it is kept for as long as something comes").map(|_| answer).unwrap_or_default()
+    }));
+    for answer in siege.during(64 * MIB, attack).await {
+        assert!(answer.is_empty(), "as any idle connection: {:?}", String::from_utf8_lossy(&answer));
+    }
+    siege.lines(2, |line| line["wardgate.detail"] == "too many empty lines before a request").await;
     siege.is_over().await;
 }
 
@@ -460,6 +558,39 @@ async fn streams_that_are_never_read() {
         }
         assert_eq!(http2::told(&received).matches("RESET CANCEL").count(), STREAMS as usize);
     }
+    siege.is_over().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn windows_opened_and_nothing_read() {
+    const CONNECTIONS: usize = 5;
+    const STREAMS: u32 = 100;
+    // What an origin may send ahead of its reader, what waits to be sent to the client, and a bit for the exchange.
+    const BOUND: u64 = (CONNECTIONS as u64) * (STREAMS as u64) * ((512 + 128 + 64) << 10);
+    let siege = Siege::lay(|site| site.set("proxy", "stall_timeout_secs", 2)).await;
+    // INITIAL_WINDOW_SIZE and the connection's window as wide as can be: all may be sent.
+    let wide = http2::frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    let wider = http2::frame(8, 0, 0, &[0x7f, 0xff, 0, 0]);
+    let attack = async {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut stream = siege.attack_http2().await;
+            stream.write_all(&[&wide[..], &wider].concat()).await.unwrap();
+            for number in 0..STREAMS {
+                let ask = siege.ask(2 * number + 1, "GET", "/download?bytes=100000000&wide", true);
+                stream.write_all(&ask).await.unwrap();
+            }
+            stream.flush().await.unwrap();
+            connections.push(stream);
+        }
+        let stalled = |line: &Value| line["wardgate.outcome"] == "timed-out";
+        (siege.lines(CONNECTIONS * STREAMS as usize, stalled).await, connections)
+    };
+    let (lines, connections) = siege.during(BOUND, attack).await;
+    for line in lines {
+        assert_eq!(line["wardgate.detail"], "the client stopped reading", "{line:#}");
+    }
+    drop(connections);
     siege.is_over().await;
 }
 
@@ -661,6 +792,66 @@ async fn decompression_bombs() {
     siege.is_over().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn decoders_together() {
+    const AT_ONCE: usize = 30;
+    const WINDOW: usize = 6 << 20;
+    const SHARE: usize = 32 << 20;
+    let siege = Siege::lay(|site| {
+        site.set("proxy", "scan_memory_mib", 64);
+        site.set("proxy", "scan_memory_per_client_mib", (SHARE >> 20) as i64);
+    })
+    .await;
+    // Most of a page that wants a window of six mebibytes, and no end of it for now.
+    let page = encode("zstd", &*vec![b' '; WINDOW]);
+    let over = Arc::new(Notify::new());
+    let waits = Arc::clone(&over);
+    let address = origin(move |mut stream| {
+        let (page, over) = (page.clone(), Arc::clone(&waits));
+        async move {
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: zstd\r\nContent-Length: {}\r\n\r\n",
+                page.len()
+            );
+            let _ = stream.write_all(head.as_bytes()).await;
+            let _ = stream.write_all(&page[..page.len() - 8]).await;
+            over.notified().await;
+        }
+    })
+    .await;
+    let attack = join_all((0..AT_ONCE).map(|number| {
+        let siege = &siege;
+        async move {
+            let mut stream = siege.attack().await;
+            let ask = format!("GET http://{address}/window?{number} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+            stream.write_all(ask.as_bytes()).await.unwrap();
+            (raw::read_head(&mut stream).await, stream)
+        }
+    }));
+    let answers = siege.during(SHARE as u64 + 48 * MIB, attack).await;
+    let (held, refused): (Vec<_>, Vec<_>) =
+        answers.into_iter().partition(|(head, _)| raw::status_of(head) == Some(200));
+    assert!(!held.is_empty() && held.len() <= SHARE / WINDOW, "{} are read at a time", held.len());
+    for (head, _) in &refused {
+        assert_eq!(raw::status_of(head), Some(503), "{head}");
+        assert!(head.to_ascii_lowercase().contains("\r\nretry-after: "), "{head}");
+    }
+    for line in siege.lines(refused.len(), |line| line["wardgate.fault"] == "no-room").await {
+        assert_eq!(
+            (&line["rule.name"], &line["wardgate.outcome"]),
+            (&"<on-error>".into(), &"limited".into())
+        );
+    }
+    assert!(siege.metric("wardgate_scan_no_room_total").await >= refused.len() as f64);
+    assert!(siege.metric("wardgate_scan_memory_bytes").await >= WINDOW as f64);
+    // Once they are over there is room again, for the same client too.
+    over.notify_waiters();
+    drop((held, refused));
+    let client = siege.wardgate.client().at(ATTACKER);
+    assert_eq!(client.get(&siege.world.https(ALLOWED, "/?again")).await.status, 200);
+    siege.is_over().await;
+}
+
 fn is_at(line: &Value, part: &str) -> bool {
     line["url.full"].as_str().is_some_and(|url| url.ends_with(part))
 }
@@ -744,6 +935,58 @@ async fn handshake_floods() {
     drop(held);
     siege.is_over().await;
     siege.lines(BEGUN + FINISHED, |line| line["http.request.method"] == "CONNECT").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn floods_of_greetings() {
+    const ADDRESSES: u8 = 16;
+    const EACH: usize = 16;
+    const FOR: Duration = Duration::from_secs(6);
+    let siege = Siege::lay(|_| {}).await;
+    let authority = format!("{ALLOWED}:{}", siege.world.origin.https.port());
+    let greeting = hello::hello(ALLOWED);
+    let sent = AtomicUsize::new(0);
+    // Asks for a signature, and leaves when it comes: cheap for whoever asks.
+    let greet = async |from: IpAddr| {
+        let mut stream = siege.wardgate.client().at(from).connect(&authority).await.unwrap();
+        stream.write_all(&greeting).await.unwrap();
+        sent.fetch_add(1, Ordering::Relaxed);
+        let _ = timeout(raw::PATIENCE, stream.read(&mut [0; 1])).await.expect("an answer");
+    };
+    let began = Instant::now();
+    let attack = join_all((0..ADDRESSES).flat_map(|number| {
+        let from = IpAddr::from([127, 0, 2, number + 1]);
+        let (greet, began) = (&greet, &began);
+        (0..EACH).map(move |_| async move {
+            while began.elapsed() < FOR {
+                greet(from).await;
+            }
+        })
+    }));
+    // Somebody who is connected already asks on; `during` has others connect meanwhile.
+    let url = siege.world.https(ALLOWED, "/?established");
+    let mut session = siege.wardgate.client().at(BYSTANDER).session(&url.parse().unwrap()).await.unwrap();
+    let established = async {
+        let mut worst = Duration::ZERO;
+        while began.elapsed() < FOR {
+            let asked = Instant::now();
+            let reply = timeout(SERVED_WITHIN, session.send(request(Method::GET, &url, ""))).await;
+            assert_eq!(reply.expect("who is connected is not served").unwrap().status, 200);
+            worst = worst.max(asked.elapsed());
+            sleep(Duration::from_millis(20)).await;
+        }
+        worst
+    };
+    let (_, worst) = siege.during(96 * MIB, async { tokio::join!(attack, established) }).await;
+    let sent = sent.into_inner();
+    println!("{sent} greetings; who is connected waits at most {worst:?}");
+    assert!(sent > usize::from(ADDRESSES) * EACH, "{sent} greetings are no flood");
+    siege.is_over().await;
+    let of_attackers = |line: &Value| line["source.ip"].as_str().is_some_and(|ip| ip.starts_with("127.0.2."));
+    eventually("each has its line", || {
+        siege.wardgate.lines().iter().filter(|line| of_attackers(line)).count() == sent
+    })
+    .await;
 }
 
 /// An origin in plain HTTP that reads no more than the beginning of a request and answers as `answer` says.

@@ -97,3 +97,24 @@ async fn a_body_that_stalls_is_given_up() {
     let line = wardgate.line_about("?stall").await;
     assert!(matches!(line["wardgate.outcome"].as_str(), Some("timed-out")), "{line:#}");
 }
+
+#[tokio::test]
+async fn the_most_memory_that_the_settings_allow_is_told() {
+    let mut world = World::new().await;
+    for (section, key) in [
+        ("proxy", "max_connections"),
+        ("proxy", "max_connections_per_client"),
+        ("proxy", "max_exchanges_per_client"),
+        ("proxy", "minted_hosts"),
+        ("proxy", "scan_memory_mib"),
+        ("log", "capacity"),
+    ] {
+        world.site.set(section, key, 100);
+    }
+    world.site.set("proxy", "scan_memory_per_client_mib", 10);
+    let told = world.site.run(&["limits"], "").await.succeeded().stdout;
+    // A hundred of each: 320 KiB for a connection, 1376 KiB for an exchange, 1 MiB, and 4 KiB for a certificate.
+    for part in ["all together: 267 MiB", "of it for one client: 176 MiB", "[proxy] scan_memory_mib"] {
+        assert!(told.contains(part), "{part:?} is missing from {told}");
+    }
+}

@@ -337,7 +337,8 @@ pub(crate) fn encoded_bomb(coding: &str) -> Bytes {
     bytes
 }
 
-fn encode(coding: &str, mut text: impl io::Read) -> Bytes {
+/// A body in this coding.
+pub(crate) fn encode(coding: &str, mut text: impl io::Read) -> Bytes {
     use std::io::Read as _;
     let mut encoded = Vec::new();
     match coding {

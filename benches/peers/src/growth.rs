@@ -14,10 +14,10 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use crate::cost::Memory;
-use crate::load::{Client, Load, Pace};
+use crate::load::{Client, Load, Pace, Reuse};
 use crate::measure::{Extent, client, cost_of, full_speed};
 use crate::mode::{self, Case};
-use crate::pages::Dice;
+use crate::pages::{Dice, Page};
 use crate::peer::{Peer, Task, Work};
 use crate::words;
 use crate::world::World;
@@ -30,6 +30,7 @@ const DOMAINS_IN_FILE: usize = MILLION;
 pub(crate) struct Steps {
     pub(crate) tunnels: &'static [usize],
     pub(crate) exchanges: &'static [usize],
+    pub(crate) unread: &'static [usize],
     pub(crate) domains: &'static [usize],
     pub(crate) phrases: &'static [usize],
     /// Domains that a start is looked at with.
@@ -39,12 +40,19 @@ pub(crate) struct Steps {
 pub(crate) const WHOLE: Steps = Steps {
     tunnels: &[10, 100, 1_000, 10_000],
     exchanges: &[1, 10, 100, 1_000],
+    unread: &[10, 100],
     domains: &[100, 10_000, MILLION, 5 * MILLION],
     phrases: &[100, 1_000, 10_000, 100_000],
     start: MILLION,
 };
-pub(crate) const SMOKE: Steps =
-    Steps { tunnels: &[10], exchanges: &[1, 10], domains: &[100], phrases: &[100], start: 1_000 };
+pub(crate) const SMOKE: Steps = Steps {
+    tunnels: &[10],
+    exchanges: &[1, 10],
+    unread: &[2],
+    domains: &[100],
+    phrases: &[100],
+    start: 1_000,
+};
 
 /// One point of a curve.
 #[derive(Clone, Debug)]
@@ -57,6 +65,7 @@ pub(crate) struct Point {
 }
 
 pub(crate) const TUNNEL_MEMORY: &str = "memory of an idle tunnel";
+const UNREAD_MEMORY: &str = "memory of an HTTP/2 exchange whose answer nobody reads";
 pub(crate) const EXCHANGE_CPU: &str = "CPU of a request, by exchanges under way";
 pub(crate) const DOMAIN_CPU: &str = "CPU of a request, by listed domains";
 pub(crate) const PHRASE_CPU: &str =
@@ -73,15 +82,16 @@ const PHRASE_START_MEMORY: &str = "memory after a start, by phrases beside the s
 pub(crate) enum Curve {
     Tunnels,
     Exchanges,
+    Unread,
     Domains,
     Phrases,
 }
 
 impl Curve {
-    /// Lists and phrases are Wardgate's alone.
+    /// HTTP/2 on both sides, lists and phrases are Wardgate's alone.
     pub(crate) fn of(peer: Peer) -> &'static [Self] {
         match peer {
-            Peer::Wardgate => &[Self::Tunnels, Self::Exchanges, Self::Domains, Self::Phrases],
+            Peer::Wardgate => &[Self::Tunnels, Self::Exchanges, Self::Unread, Self::Domains, Self::Phrases],
             _ => &[Self::Tunnels, Self::Exchanges],
         }
     }
@@ -96,6 +106,7 @@ impl Curve {
         match self {
             Self::Tunnels => tunnels(world, peer, steps.tunnels).await,
             Self::Exchanges => exchanges(world, peer, steps.exchanges, extent).await,
+            Self::Unread => unread(world, peer, steps.unread).await,
             Self::Domains => domains(world, peer, steps.domains, extent).await,
             Self::Phrases => phrases(world, peer, steps.phrases, extent).await,
         }
@@ -157,6 +168,34 @@ async fn exchanges(world: &World, peer: Peer, steps: &[usize], extent: Extent) -
         load.run(Pace::Full, extent.warm).await?;
         let cost = full_speed(&mut load, &case, extent.full, &running).await?;
         points.push(Point { peer, what: EXCHANGE_CPU, count, value: cost.cpu_us, unit: "µs" });
+    }
+    running.stop().await?;
+    Ok(points)
+}
+
+async fn unread(world: &World, peer: Peer, steps: &[usize]) -> Result<Vec<Point>> {
+    /// As much as can come has come by then.
+    const FILLED: Duration = Duration::from_secs(1);
+    let running = peer.start(world, Work::Intercept.into()).await?;
+    let case = Case { page: Page::Bulk, reuse: Reuse::New, ..mode::INTERCEPTED_HTTP2 };
+    let client = client(world, peer, &case)?;
+    let mut held = vec![client.ask().await?];
+    sleep(FILLED).await;
+    let before = running.memory(Memory::Now)?;
+    let mut points = Vec::new();
+    for &count in steps {
+        while held.len() < count + 1 {
+            held.push(client.ask().await.with_context(|| format!("{count} exchanges that nobody reads"))?);
+        }
+        sleep(FILLED).await;
+        let more = running.memory(Memory::Now)?.saturating_sub(before);
+        points.push(Point {
+            peer,
+            what: UNREAD_MEMORY,
+            count,
+            value: more as f64 / count as f64,
+            unit: "KiB",
+        });
     }
     running.stop().await?;
     Ok(points)

@@ -152,6 +152,12 @@ async fn curves(world: &World, plan: &Plan, repeat: usize, results: &mut Results
             let points = curve.measure(world, peer, plan.steps, plan.extent).await;
             keep_points(points, &format!("{curve:?}, {peer}"), repeat, results);
         }
+        if peer == Peer::Wardgate {
+            match peer::most_memory(world).await {
+                Ok(bounds) => results.most_memory = bounds,
+                Err(error) => fail(&error, "the most memory", results),
+            }
+        }
     }
 }
 

@@ -15,6 +15,8 @@ use crate::peer::Peer;
 pub(crate) struct Results {
     pub(crate) cases: Vec<(usize, Measured)>,
     pub(crate) points: Vec<(usize, Point)>,
+    /// The most memory that Wardgate's settings allow, in its own words.
+    pub(crate) most_memory: Vec<String>,
     /// What could not be measured, and why.
     pub(crate) failures: Vec<String>,
 }
@@ -249,6 +251,13 @@ impl Results {
             let mut head = vec![String::new()];
             head.extend(peers.iter().map(Peer::to_string));
             table(text, &format!("Growth: {what}, {unit}"), &head, &rows);
+        }
+        if !self.most_memory.is_empty() {
+            let _ = writeln!(text, "### The most memory that Wardgate's settings allow\n");
+            for bound in &self.most_memory {
+                let _ = writeln!(text, "- {bound}");
+            }
+            text.push('\n');
         }
     }
 

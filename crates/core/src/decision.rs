@@ -64,6 +64,8 @@ pub enum Fault {
     Undecodable,
     /// The body decodes to more than the limit, or at an absurd ratio.
     Bomb,
+    /// All bodies that are being looked at hold as much memory as they may together.
+    NoRoom,
 }
 
 impl Fault {
@@ -73,6 +75,7 @@ impl Fault {
             Self::Stage(_) => "stage-failed",
             Self::Undecodable => "undecodable",
             Self::Bomb => "decompression-bomb",
+            Self::NoRoom => "no-room",
         }
     }
 }

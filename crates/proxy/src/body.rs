@@ -15,6 +15,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep};
 use wardgate_core::{Decision, Event, EventGuard, Fault, Finding, Outcome};
+use wardgate_text::Room;
 
 use crate::framing::{Framing, Violation};
 use crate::headers::clean_trailers;
@@ -37,6 +38,8 @@ pub(crate) enum BodyError {
     Broken(hyper::Error),
     /// Nothing came for too long.
     Stalled,
+    /// It came too slowly.
+    Slow,
     /// Cut because of what it said.
     Cut,
     /// The origin answered without wanting it.
@@ -51,6 +54,7 @@ impl fmt::Display for BodyError {
                 None => write!(f, "the body broke off: {error}"),
             },
             Self::Stalled => f.write_str("the body stalled"),
+            Self::Slow => f.write_str("the body came too slowly"),
             Self::Cut => f.write_str("the body was cut by policy"),
             Self::Unwanted => f.write_str("the origin did not want the body"),
         }
@@ -63,6 +67,8 @@ impl std::error::Error for BodyError {}
 #[derive(Default)]
 pub(crate) struct Held {
     frames: VecDeque<Bytes>,
+    /// What the frames take of the memory that all bodies share.
+    room: Room,
     trailers: Option<HeaderMap>,
     /// The whole body is here.
     ended: bool,
@@ -73,7 +79,7 @@ pub(crate) struct Held {
 /// Reads and scans up to `limit` bytes of text before anything is passed on. Stops at a decision to block, at the
 /// end of the body, at the limits, or when the body makes people wait.
 pub(crate) async fn hold(body: &mut Source, watch: &mut Watch, limit: usize) -> Result<Held, BodyError> {
-    let mut held = Held::default();
+    let mut held = Held { room: watch.room_for_held(), ..Held::default() };
     if watch.fault().is_some() {
         held.decision = Some(watch.verdict());
         return Ok(held);
@@ -90,7 +96,10 @@ pub(crate) async fn hold(body: &mut Source, watch: &mut Watch, limit: usize) -> 
             }
             Some(Ok(data)) => {
                 bytes += data.len();
-                let pushed = watch.push(&data);
+                let pushed = match held.room.grow(data.len()) {
+                    Ok(()) => watch.push(&data),
+                    Err(_) => Some(watch.overflow()),
+                };
                 held.frames.push_back(data);
                 held.ended = body.is_end_stream(); // nobody will ask again once hyper knows the length
                 if held.ended { watch.end().or(pushed) } else { pushed }
@@ -123,6 +132,7 @@ pub(crate) struct Relay {
     /// The newest decision that does not stop the body, until somebody records it.
     decision: Option<Decision>,
     idle: Duration,
+    pace: Option<Pace>,
     clock: Option<Pin<Box<Sleep>>>,
     waiting: bool,
 }
@@ -131,7 +141,13 @@ impl Relay {
     /// Relays `rest` behind what was held of it. `watch` looks at what is still to come.
     pub(crate) fn new(held: Held, rest: Source, watch: Option<Watch>, idle: Duration) -> Self {
         let rest = if held.ended { None } else { Some(rest) };
-        Self { held, rest, watch, decision: None, idle, clock: None, waiting: false }
+        Self { held, rest, watch, decision: None, idle, pace: None, clock: None, waiting: false }
+    }
+
+    /// Holds the sender to a pace.
+    pub(crate) fn at_pace(mut self, pace: Option<Pace>) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// What was found in the body, decided on it, and went wrong in looking at it, since this was last asked.
@@ -166,12 +182,16 @@ impl Relay {
         if let Some(trailers) = self.held.trailers.take() {
             return Poll::Ready(Some(Ok(Passed::Frame(Frame::trailers(trailers)))));
         }
+        self.held.room = Room::default();
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
         let frame = match Pin::new(rest).poll_frame(cx) {
             Poll::Ready(frame) => frame,
             Poll::Pending => return self.poll_patience(cx).map(|error| Some(Err(error))),
         };
         self.waiting = false;
+        if let (Some(pace), Some(Ok(frame))) = (&mut self.pace, &frame) {
+            pace.received(frame.data_ref().map_or(0, Bytes::len));
+        }
         let decision = match &frame {
             Some(Ok(frame)) => self.look(frame),
             Some(Err(_)) => None,
@@ -204,11 +224,52 @@ impl Relay {
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let clock = self.clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.idle)));
         if !self.waiting {
-            clock.as_mut().reset(Instant::now() + self.idle);
+            let now = Instant::now();
+            let left = self.pace.as_mut().map_or(self.idle, |pace| pace.waits(now));
+            clock.as_mut().reset(now + self.idle.min(left));
             self.waiting = true;
         }
         ready!(clock.as_mut().poll(cx));
-        Poll::Ready(BodyError::Stalled)
+        let slow = self.pace.as_ref().is_some_and(Pace::is_lost);
+        Poll::Ready(if slow { BodyError::Slow } else { BodyError::Stalled })
+    }
+}
+
+/// A least rate at which a body must come, so that a byte now and then does not hold an exchange for ever. Only time
+/// counts in which the sender is waited for: it has some at first, each byte earns more, and what is saved never exceeds
+/// what there was at first.
+pub(crate) struct Pace {
+    bytes_per_sec: u32,
+    most: Duration,
+    left: Duration,
+    waits_since: Option<Instant>,
+}
+
+impl Pace {
+    /// So many bytes a second, over so much time; nothing where none are demanded.
+    pub(crate) fn new(bytes_per_sec: u64, over: Duration) -> Option<Self> {
+        let bytes_per_sec = u32::try_from(bytes_per_sec).unwrap_or(u32::MAX);
+        (bytes_per_sec > 0).then_some(Self { bytes_per_sec, most: over, left: over, waits_since: None })
+    }
+
+    /// Notes that the sender is waited for; how long it may take.
+    fn waits(&mut self, now: Instant) -> Duration {
+        self.waits_since.get_or_insert(now);
+        self.left
+    }
+
+    /// Notes that so many bytes came.
+    fn received(&mut self, bytes: usize) {
+        if let Some(since) = self.waits_since.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
+        let earned = Duration::from_secs(bytes as u64) / self.bytes_per_sec;
+        self.left = self.left.saturating_add(earned).min(self.most);
+    }
+
+    /// Whether all that was left was used up; silence from the beginning is not slowness.
+    fn is_lost(&self) -> bool {
+        self.left < self.most && self.waits_since.is_some_and(|since| since.elapsed() >= self.left)
     }
 }
 
@@ -432,5 +493,44 @@ impl Drop for Body {
         if let Some(answered) = &self.answered {
             answered.answered();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces of so many bytes, each after so many milliseconds of waiting; how long the next wait may be, in
+    /// milliseconds, or that one of them took too long.
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_is_an_average() {
+        for (name, pieces, expected) in [
+            ("a full line", vec![(20_000, 1); 100], Some(10_000)),
+            ("silence from the beginning", vec![], Some(10_000)),
+            ("as slow as may be", vec![(500, 1_000); 100], Some(10_000)),
+            ("in gusts", vec![(4_500, 9_000); 20], Some(10_000)),
+            ("half as fast", vec![(250, 1_000); 10], Some(5_000)),
+            ("half as fast for long", vec![(250, 1_000); 30], None),
+            ("bytes now and then", vec![(1, 3_000); 10], None),
+            ("much, and then bytes", [vec![(1 << 30, 1)], vec![(1, 3_000); 10]].concat(), None),
+        ] {
+            let mut pace = Pace::new(500, Duration::from_secs(10)).unwrap();
+            let mut left = Some(pace.most);
+            for (bytes, after) in pieces {
+                let after = Duration::from_millis(after);
+                left = Some(pace.waits(Instant::now())).filter(|left| *left > after);
+                if left.is_none() {
+                    tokio::time::sleep(pace.left).await;
+                    assert!(pace.is_lost(), "{name}");
+                    break;
+                }
+                tokio::time::sleep(after).await;
+                pace.received(bytes);
+                left = Some(pace.left);
+            }
+            let left = left.map(|left| left.as_millis() as u64 / 500 * 500);
+            assert_eq!(left, expected, "{name}");
+        }
+        assert!(Pace::new(0, Duration::from_secs(10)).is_none());
     }
 }

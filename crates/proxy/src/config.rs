@@ -39,12 +39,20 @@ pub struct ProxyConfig {
     pub idle_timeout_secs: u64,
     /// Seconds without a byte read from or written to a client in the midst of a message.
     pub stall_timeout_secs: u64,
+    /// Bytes a second that a request's body must come at where it is waited for, averaged over `stall_timeout_secs`;
+    /// 0 for no such limit. Bodies that are sent bit by bit by their nature (gRPC) are not held to it.
+    pub min_upload_bytes_per_sec: u64,
     /// Seconds without a byte in either direction after which a tunnel is closed.
     pub tunnel_idle_timeout_secs: u64,
     /// Seconds that exchanges under way may take to finish when Wardgate stops.
     pub drain_timeout_secs: u64,
     /// Hosts whose minted certificates are remembered.
     pub minted_hosts: usize,
+    /// Mebibytes that all bodies whose text is being read may hold together: windows of their decoders, and what of
+    /// them is held back.
+    pub scan_memory_mib: usize,
+    /// As many of them as may be for bodies of one client.
+    pub scan_memory_per_client_mib: usize,
     /// Who may read `/metrics`, beside this machine.
     pub metrics_for: Vec<IpNet>,
 }
@@ -65,9 +73,12 @@ impl Default for ProxyConfig {
             head_timeout_secs: 30,
             idle_timeout_secs: 120,
             stall_timeout_secs: 120,
+            min_upload_bytes_per_sec: 500,
             tunnel_idle_timeout_secs: 900,
             drain_timeout_secs: 20,
             minted_hosts: 10_000,
+            scan_memory_mib: 1_024,
+            scan_memory_per_client_mib: 256,
             metrics_for: Vec::new(),
         }
     }

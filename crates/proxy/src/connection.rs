@@ -29,8 +29,13 @@ use crate::upstream::OwnOrigins;
 /// Requests of one HTTP/2 client connection under way at a time.
 const MAX_STREAMS: u32 = 200;
 /// What an HTTP/2 client may send before we have read it: per stream, and per connection.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-const CONNECTION_WINDOW: u32 = 2 * 1024 * 1024;
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What of an answer waits for an HTTP/2 client that has opened its windows and does not read.
+const SEND_BUFFER: usize = 128 * 1024;
+/// At most so much of an upload and of an answer waits here for whoever should take it, in one exchange.
+pub(crate) const UNREAD_UPLOAD: u64 = STREAM_WINDOW as u64;
+pub(crate) const UNSENT_ANSWER: u64 = SEND_BUFFER as u64;
 /// An HTTP/2 connection is probed after this time without a frame, and closed when the probe is not answered.
 const PING_AFTER: Duration = Duration::from_secs(45);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
@@ -173,6 +178,7 @@ where
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         // Beyond our own limit, so that there is a page and an event for what goes a little too far.
         .max_header_list_size(max_head.saturating_mul(2))
         .keep_alive_interval(PING_AFTER)

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio_rustls::TlsAcceptor;
 use wardgate_core::{EventGuard, Host, Outcome};
-use wardgate_tls::in_client_order;
+use wardgate_tls::{MintError, in_client_order};
 
 use crate::connection::{Ends, Leg, Tunnel, serve_http1, serve_http2};
 use crate::shared::Shared;
 use crate::stream::{Client, Prefixed};
 
-/// A client has this long for the handshake, its ClientHello being there.
+/// A client has this long for the handshake, its ClientHello being there, and the wait for its turn included.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(20);
 
 /// Whose order of cipher suites counts.
@@ -39,22 +39,26 @@ pub(crate) async fn serve(
         Host::Name(name) => name.to_string(),
         Host::Address(address) => address.to_string(),
     };
-    let config = match (shared.parts.minter.server_config(&host), order) {
-        (Ok(config), Order::Ours) => config,
-        (Ok(config), Order::Theirs) => in_client_order(&config),
-        (Err(error), _) => {
-            tracing::error!(%error, exchange.id = %event.id, "no certificate could be minted");
-            return event.ended(Outcome::Internal, Some(error.to_string().into()));
-        }
+    let accepting = async {
+        let minted = shared.parts.minter.server_config(&host)?;
+        let config = match order {
+            Order::Ours => minted,
+            Order::Theirs => in_client_order(&minted),
+        };
+        Ok::<_, MintError>(TlsAcceptor::from(config).accept(client).await)
     };
-    let accepting = TlsAcceptor::from(config).accept(client);
+    let accepting = shared.handshakes.drive(&ends.place.share, accepting);
     let accepted = tokio::select! {
         accepted = tokio::time::timeout(HANDSHAKE_TIME, accepting) => accepted,
         () = shared.ending.cancelled() => return event.ended(Outcome::ShutDown, None),
     };
     let stream = match accepted {
-        Ok(Ok(stream)) => stream,
+        Ok(Ok(Ok(stream))) => stream,
         Ok(Err(error)) => {
+            tracing::error!(%error, exchange.id = %event.id, "no certificate could be minted");
+            return event.ended(Outcome::Internal, Some(error.to_string().into()));
+        }
+        Ok(Ok(Err(error))) => {
             event.tls_refused = refused(&error);
             return event.ended(Outcome::ClientClosed, Some(handshake_detail(&error)));
         }

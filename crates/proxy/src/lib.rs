@@ -15,10 +15,12 @@
 //! words every refusal; `share` and `stall` keep one client from taking the place of the others.
 
 mod body;
+mod bounds;
 mod config;
 mod connect;
 mod connection;
 mod framing;
+mod handshakes;
 mod headers;
 mod identify;
 mod intercept;
@@ -41,6 +43,7 @@ mod upstream;
 #[doc(hidden)]
 pub use framing::fuzzing;
 
+pub use bounds::{MemoryBound, memory_bounds};
 pub use config::{ProxyConfig, UpstreamConfig};
 pub use listener::{Proxy, StartError};
 pub use shared::{Parts, Rules};

@@ -18,10 +18,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wardgate_core::{Entrance, Journal, Target};
+use wardgate_text::Memory;
 use wardgate_tls::{Minter, OwnCertificate, OwnCertificateError};
 
 use crate::config::{ProxyConfig, UpstreamConfig, seconds};
 use crate::connection::{Ends, Leg, serve_http1, serve_http2};
+use crate::handshakes::Handshakes;
 use crate::local::Grants;
 use crate::pages::Pages;
 use crate::share::{CountingJournal, Share};
@@ -37,6 +39,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// After the drain time, what is left has this long to record its end.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+const MIB: usize = 1024 * 1024;
 /// What a client beyond its limit reads.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nRetry-After: 5\r\n\
     Connection: close\r\nContent-Length: 63\r\n\r\nToo many connections from this device. Please try again later.\n";
@@ -100,6 +103,7 @@ impl Proxy {
         let ending = CancellationToken::new();
         let recorder = Recorder::new(Arc::clone(&parts.journal), ending.clone());
         let upstream = Upstream::new(upstream, Arc::clone(&parts.origin_tls), own_ports)?;
+        let scan_memory = Memory::new(config.scan_memory_mib.saturating_mul(MIB));
         let shared = Shared {
             config,
             listen: address,
@@ -109,6 +113,8 @@ impl Proxy {
             upstream,
             pages: Pages::new().map_err(|e| setup(&e))?,
             grants: Grants::new().map_err(|e| setup(&e))?,
+            handshakes: Handshakes::new(),
+            scan_memory,
             draining: CancellationToken::new(),
             ending,
             tasks: TaskTracker::new(),
@@ -134,7 +140,7 @@ impl Proxy {
     /// Accepts connections until `stop` is cancelled, then lets what is under way finish within the drain time and
     /// ends the rest.
     pub async fn run(self, stop: CancellationToken) {
-        let slots = Arc::new(Slots::new(&self.shared.config));
+        let slots = Arc::new(Slots::new(&self.shared.config, Arc::clone(&self.shared.scan_memory)));
         let plain = accept(&self.shared, &slots, self.listener, Entrance::Plain);
         let tls = async {
             match self.tls_listener {
@@ -254,8 +260,8 @@ async fn serve_tls(shared: Arc<Shared>, ends: Ends, stream: TcpStream) {
     };
     // The same types as in an intercepted tunnel, so that the code behind them is compiled once.
     let client = Prefixed::new(Bytes::new(), stream::Client::Socket(stream));
-    let accepting =
-        timeout(seconds(shared.config.head_timeout_secs), TlsAcceptor::from(config).accept(client));
+    let accepting = shared.handshakes.drive(&ends.place.share, TlsAcceptor::from(config).accept(client));
+    let accepting = timeout(seconds(shared.config.head_timeout_secs), accepting);
     let accepted = tokio::select! {
         accepted = accepting => accepted,
         () = shared.ending.cancelled() => return,
@@ -286,25 +292,28 @@ struct Slots {
     by_client: Mutex<HashMap<IpAddr, Client>>,
     per_client: usize,
     exchanges_per_client: usize,
+    scan_memory: Arc<Memory>,
+    scan_memory_per_client: usize,
     accepted: Counter,
     refused: Counter,
     open: Gauge,
 }
 
 /// What a client has open.
-#[derive(Default)]
 struct Client {
     connections: usize,
     share: Share,
 }
 
 impl Slots {
-    fn new(config: &ProxyConfig) -> Self {
+    fn new(config: &ProxyConfig, scan_memory: Arc<Memory>) -> Self {
         Self {
             all: Arc::new(Semaphore::new(config.max_connections.min(Semaphore::MAX_PERMITS))),
             by_client: Mutex::default(),
             per_client: config.max_connections_per_client,
             exchanges_per_client: config.max_exchanges_per_client,
+            scan_memory,
+            scan_memory_per_client: config.scan_memory_per_client_mib.saturating_mul(MIB),
             accepted: counter!("wardgate_connections_total"),
             refused: counter!("wardgate_connections_refused_total"),
             open: gauge!("wardgate_connections"),
@@ -314,7 +323,10 @@ impl Slots {
     fn take(self: &Arc<Self>, address: IpAddr, journal: &Arc<dyn Journal>) -> Option<Place> {
         let permit = Arc::clone(&self.all).try_acquire_owned().ok()?;
         let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = by_client.entry(address).or_default();
+        let client = by_client.entry(address).or_insert_with(|| Client {
+            connections: 0,
+            share: Share::new(self.scan_memory.part(self.scan_memory_per_client)),
+        });
         if client.connections >= self.per_client {
             return None;
         }
@@ -330,7 +342,8 @@ impl Slots {
 pub(crate) struct Place {
     slots: Arc<Slots>,
     client: IpAddr,
-    share: Share,
+    /// What the client has under way.
+    pub(crate) share: Share,
     /// Where events of this client's exchanges go.
     pub(crate) journal: Arc<dyn Journal>,
     _permit: OwnedSemaphorePermit,
@@ -383,7 +396,7 @@ mod tests {
     fn one_client_cannot_take_every_place() {
         let config =
             ProxyConfig { max_connections: 3, max_connections_per_client: 2, ..ProxyConfig::default() };
-        let slots = Arc::new(Slots::new(&config));
+        let slots = Arc::new(Slots::new(&config, Memory::new(0)));
         let journal: Arc<dyn Journal> = Arc::new(Nowhere);
         let take = |address| slots.take(address, &journal);
         let (one, other) =

@@ -9,6 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::{Method, Response, StatusCode};
+use metrics::gauge;
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -51,6 +52,7 @@ pub(crate) fn answer(shared: &Shared, own: &Own<'_>) -> Result<Response<Body>, R
         "/ca.crt" => Ok(document("application/x-x509-ca-cert", shared.parts.minter.authorities().bundle())),
         "/healthz" => Ok(health(shared)),
         "/metrics" if may_read_metrics(shared, own.client) => {
+            gauge!("wardgate_scan_memory_bytes").set(shared.scan_memory.taken() as f64);
             Ok(document("text/plain; version=0.0.4", shared.parts.metrics.render()))
         }
         "/metrics" => {

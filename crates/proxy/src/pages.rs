@@ -11,7 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use minijinja::Environment;
 use minijinja::value::Serde;
 use serde::Serialize;
-use wardgate_core::{Decision, Event, Outcome, TargetError, TlsProblem, Verdict, Wording};
+use wardgate_core::{Decision, Event, Fault, Outcome, TargetError, TlsProblem, Verdict, Wording};
 
 use crate::body::Body;
 use crate::framing::Violation;
@@ -39,6 +39,8 @@ pub(crate) enum Refusal {
     Warned { decision: Box<Decision>, onward: Onward },
     /// The client has as many exchanges under way as it may have.
     TooMany,
+    /// So many bodies are being read that there is no room for another, and nothing passes unread.
+    NoRoom,
     /// The client must log in.
     Login { scheme: &'static str, reason: &'static str },
     /// The accounts cannot be read.
@@ -55,6 +57,16 @@ pub(crate) enum Refusal {
     StaleToken,
     /// Wardgate's own fault.
     Internal(&'static str),
+}
+
+impl Refusal {
+    /// What a page was stopped for may not be anything about the page.
+    pub(crate) fn in_view_of(self, fault: Option<Fault>) -> Self {
+        match (self, fault) {
+            (Self::Blocked(_), Some(Fault::NoRoom)) => Self::NoRoom,
+            (refusal, _) => refusal,
+        }
+    }
 }
 
 /// The warn page's form: where it goes, what it says, and where it leads.
@@ -156,7 +168,7 @@ impl Pages {
             Refusal::Unrecordable | Refusal::AccountsUnavailable(_) => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("10"));
             }
-            Refusal::TooMany => {
+            Refusal::TooMany | Refusal::NoRoom => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
             _ => {}
@@ -257,7 +269,7 @@ pub(crate) fn unrecordable(pages: &Pages, wording: &Wording, client: std::net::I
 fn built_in_rule(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::Malformed(_) | Refusal::Target(_) | Refusal::Misdirected | Refusal::Loop => MALFORMED_RULE,
-        Refusal::TooMany => "<limit>",
+        Refusal::TooMany | Refusal::NoRoom => "<limit>",
         Refusal::Login { .. } | Refusal::AccountsUnavailable(_) => "<login>",
         Refusal::NotFound | Refusal::Forbidden(_) | Refusal::StaleToken => OWN_RULE,
         Refusal::Blocked(_) | Refusal::Warned { .. } => "<policy>",
@@ -281,6 +293,9 @@ fn detail(refusal: &Refusal) -> String {
         Refusal::Misdirected => "the request is for another host than the tunnel".to_owned(),
         Refusal::Loop => "the request has passed through this proxy before".to_owned(),
         Refusal::TooMany => "the client has too many exchanges under way".to_owned(),
+        Refusal::NoRoom => {
+            "the bodies that are being read hold as much as [proxy] scan_memory_mib or scan_memory_per_client_mib allows".to_owned()
+        }
         Refusal::Upstream(error) => error.reason().into_owned(),
         Refusal::Login { reason, .. } | Refusal::AccountsUnavailable(reason) => (*reason).to_owned(),
         Refusal::Internal(reason) | Refusal::Forbidden(reason) => (*reason).to_owned(),
@@ -334,6 +349,14 @@ fn words(refusal: &Refusal, wording: &Wording) -> Words {
             message: Cow::Borrowed("This device asks for more at a time than is allowed here."),
             fault: "Please wait a few seconds, then try again.",
             error: "connection_limit_reached",
+            outcome: Outcome::Limited,
+        },
+        Refusal::NoRoom => Words {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            title: "Too busy just now",
+            message: Cow::Borrowed("So many pages are being checked that there is no room for another."),
+            fault: "Nothing is wrong with the page. Please wait a few seconds, then try again.",
+            error: "proxy_internal_error",
             outcome: Outcome::Limited,
         },
         Refusal::Login { .. } => Words {
@@ -477,7 +500,7 @@ fn upstream_words(error: &UpstreamError) -> Words {
             (504, "The site takes too long", "It did not answer in time.", ORIGIN, "http_response_timeout")
         }
         UpstreamError::Client(failure) => (
-            if *failure == ClientFailure::Stalled { 408 } else { 400 },
+            if matches!(failure, ClientFailure::Stalled | ClientFailure::Slow) { 408 } else { 400 },
             "The request broke off",
             "It did not arrive whole.",
             CLIENT,
@@ -488,7 +511,7 @@ fn upstream_words(error: &UpstreamError) -> Words {
         UpstreamError::ConnectTimeout | UpstreamError::ResponseTimeout => Outcome::TimedOut,
         UpstreamError::Client(ClientFailure::Broken) => Outcome::ClientClosed,
         UpstreamError::Client(ClientFailure::Malformed(_)) => Outcome::Malformed,
-        UpstreamError::Client(ClientFailure::Stalled) => Outcome::TimedOut,
+        UpstreamError::Client(ClientFailure::Stalled | ClientFailure::Slow) => Outcome::TimedOut,
         _ => Outcome::UpstreamFailed,
     };
     Words {

@@ -17,7 +17,7 @@ use wardgate_core::{
     Scheme, Target, TargetError, TextKind, Verdict, Who, WrittenText,
 };
 
-use crate::body::{Body, Held, Length, Relay, hold};
+use crate::body::{Body, Held, Length, Pace, Relay, hold};
 use crate::config::seconds;
 use crate::connect;
 use crate::connection::{Conn, Leg, Tunnel};
@@ -302,7 +302,8 @@ impl Known {
                 let notes = progress.take_notes();
                 let cut = notes.stop().cloned();
                 notes.record(&mut self.exchange.event);
-                Err(cut.map_or(Refusal::Upstream(error), |decision| Refusal::Blocked(Box::new(decision))))
+                let cut = cut.map(|decision| Refusal::Blocked(Box::new(decision)));
+                Err(cut.unwrap_or(Refusal::Upstream(error)).in_view_of(self.exchange.event.fault))
             }
         }
     }
@@ -327,11 +328,18 @@ impl Known {
             None
         };
         let idle = seconds(self.exchange.conn.shared.config.stall_timeout_secs);
+        // Where both sides talk at length, as in gRPC, silence is no sign of anything.
+        let least = self.exchange.conn.shared.config.min_upload_bytes_per_sec;
+        let pace = Pace::new(least, idle).filter(|_| !wardgate_text::is_live(media_type(headers)));
         let expects_continue = headers.contains_key(EXPECT);
         let Some(mut watch) = watch else {
-            return Ok(Upload::new(Relay::new(Held::default(), body, None, idle), expects_continue));
+            return Ok(Upload::new(
+                Relay::new(Held::default(), body, None, idle).at_pace(pace),
+                expects_continue,
+            ));
         };
         headers.remove(EXPECT); // the beginning of the body is read here, so the client is told to go on
+        watch.enter(self.exchange.conn.ends.place.share.scan_memory()).await;
         let limit = self.hold_limit();
         let held = if limit == 0 && watch.fault().is_none() {
             Held::default()
@@ -345,10 +353,10 @@ impl Known {
             if stops(decision) {
                 self.exchange.event.findings.append(&mut watch.take_findings());
                 self.exchange.event.fault = watch.fault();
-                return Err(Refusal::Blocked(Box::new(decision.clone())));
+                return Err(Refusal::Blocked(Box::new(decision.clone())).in_view_of(watch.fault()));
             }
         }
-        Ok(Upload::new(Relay::new(held, body, Some(watch), idle), false))
+        Ok(Upload::new(Relay::new(held, body, Some(watch), idle).at_pace(pace), false))
     }
 
     /// How much text is held until scanned; nothing for a group that is only monitored.

@@ -48,6 +48,7 @@ pub(crate) async fn relay(
     let Some(mut watch) = watch else {
         return Ok(Response::from_parts(head, Body::relay(Relay::new(Held::default(), body, None, idle))));
     };
+    watch.enter(known.exchange.conn.ends.place.share.scan_memory()).await;
     let limit = if live { 0 } else { known.hold_limit() };
     let held = if limit == 0 && watch.fault().is_none() {
         Held::default()
@@ -59,7 +60,7 @@ pub(crate) async fn relay(
         if let Err(refusal) = known.enforce(decision) {
             known.exchange.event.findings.append(&mut watch.take_findings());
             known.exchange.event.fault = watch.fault();
-            return Err(refusal);
+            return Err(refusal.in_view_of(watch.fault()));
         }
     }
     Ok(Response::from_parts(head, Body::relay(Relay::new(held, body, Some(watch), idle))))

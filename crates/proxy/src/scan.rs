@@ -1,13 +1,23 @@
 //! Shows the text of a body to the stages as it streams, and asks policy again whenever they find something new.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use metrics::counter;
+use tokio::time::{Instant, sleep};
 use wardgate_core::{
     CertificateException, Decision, Fault, Finding, Membership, Phase, Purpose, Question, Report,
     RequestHead, Ruleset, Scan, Target, TextKind, Verdict, Who,
 };
-use wardgate_text::{Extractor, Limits, TextError};
+use wardgate_text::{Extractor, Limits, Memory, Room, TextError};
+
+/// How long a body may wait for room before it is given up, and how often it asks meanwhile.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
+const ROOM_ASKED: Duration = Duration::from_millis(50);
+/// What every body that is read holds beside its decoders: text on its way to the stages, and what they remember.
+const BODY_BYTES: usize = TEXT_KEPT + 16 * 1024;
+/// The room for text that a body keeps from one piece to the next.
+const TEXT_KEPT: usize = 32 * 1024;
 
 /// What every question about one exchange has in common.
 #[derive(Clone)]
@@ -77,6 +87,8 @@ pub(crate) struct Watch {
     found: Vec<Finding>,
     fault: Option<Fault>,
     text_bytes: u64,
+    /// What this body holds of the memory that all share, beside its decoders.
+    room: Room,
 }
 
 struct Reader {
@@ -103,6 +115,7 @@ impl Watch {
             found: Vec::new(),
             fault: None,
             text_bytes: 0,
+            room: Room::default(),
         };
         match Extractor::new(content_type, content_encoding, Limits::default()) {
             Ok(None) => return None,
@@ -114,6 +127,43 @@ impl Watch {
             Err(error) => watch.fault = Some(fault(&error)),
         }
         Some(watch)
+    }
+
+    /// Waits for room among the bodies that are being read. Where there is none in time, that is a fault.
+    pub(crate) async fn enter(&mut self, memory: &Arc<Memory>) {
+        let Some(reader) = &mut self.reader else { return };
+        let deadline = Instant::now() + ROOM_PATIENCE;
+        loop {
+            if let Some(room) = memory.begin(BODY_BYTES) {
+                reader.extractor.hold_in(room.another());
+                self.room = room;
+                return;
+            }
+            if Instant::now() >= deadline {
+                return self.give_up(Fault::NoRoom);
+            }
+            sleep(ROOM_ASKED).await; // rare, and no queue to be kept in order
+        }
+    }
+
+    /// Room for what is held back of this body.
+    pub(crate) fn room_for_held(&self) -> Room {
+        self.room.another()
+    }
+
+    /// Says that what is held back of this body has no room; the decision on that.
+    pub(crate) fn overflow(&mut self) -> Decision {
+        self.give_up(Fault::NoRoom);
+        self.verdict()
+    }
+
+    fn give_up(&mut self, fault: Fault) {
+        if fault == Fault::NoRoom {
+            counter!("wardgate_scan_no_room_total").increment(1);
+        }
+        self.fault = Some(fault);
+        self.reader = None;
+        self.room = Room::default();
     }
 
     /// What went wrong in looking, if anything.
@@ -140,6 +190,7 @@ impl Watch {
     pub(crate) fn end(&mut self) -> Option<Decision> {
         let decision = self.step(|reader| reader.extractor.finish(&mut reader.text), true);
         self.reader = None;
+        self.room = Room::default();
         decision
     }
 
@@ -157,10 +208,11 @@ impl Watch {
         at_end: bool,
     ) -> Option<Decision> {
         let reader = self.reader.as_mut()?;
-        reader.text.clear();
         let extracted = extract(reader);
         self.text_bytes += reader.text.len() as u64;
         let scanned = reader.inspect(at_end);
+        reader.text.clear();
+        reader.text.shrink_to(TEXT_KEPT);
         let (changed, failed) = match (extracted, scanned) {
             (_, Err(failure)) => (false, Some(Fault::Stage(failure.stage))),
             (extracted, Ok(found)) => {
@@ -172,9 +224,8 @@ impl Watch {
         if !changed && failed.is_none() {
             return None;
         }
-        if failed.is_some() {
-            self.fault = failed;
-            self.reader = None;
+        if let Some(fault) = failed {
+            self.give_up(fault);
         }
         Some(self.verdict())
     }
@@ -199,6 +250,7 @@ pub(crate) fn stops(decision: &Decision) -> bool {
 fn fault(error: &TextError) -> Fault {
     match error {
         TextError::Bomb { .. } => Fault::Bomb,
-        _ => Fault::Undecodable,
+        TextError::NoRoom => Fault::NoRoom,
+        TextError::Undecodable { .. } => Fault::Undecodable,
     }
 }

@@ -1,29 +1,57 @@
-//! One client's share of Wardgate: how many exchanges it has under way on all its connections together, so that one
-//! device cannot take the places of all the others.
+//! One client's share of Wardgate: how many exchanges it has under way on all its connections together, how many
+//! handshakes are in the queue for it, and how much memory the bodies hold that are read for it, so that one device cannot
+//! take the places of all the others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Semaphore;
 use wardgate_core::{BoxFuture, Event, Journal, Unrecordable};
+use wardgate_text::Memory;
 
-/// Counts the exchanges that one client has under way. Each connection of the client has a clone.
-#[derive(Clone, Default)]
-pub(crate) struct Share(Arc<AtomicUsize>);
+/// Handshakes of one client that may be in the queue of all at a time; its others wait behind them.
+pub(crate) const HANDSHAKES_OF_A_CLIENT: usize = 4;
+
+/// Counts what one client has under way. Each connection of the client has a clone.
+#[derive(Clone)]
+pub(crate) struct Share(Arc<Counts>);
+
+struct Counts {
+    exchanges: AtomicUsize,
+    handshakes: Semaphore,
+    scan_memory: Arc<Memory>,
+}
 
 impl Share {
+    /// A share of which nothing is taken yet, with this memory for bodies that are read.
+    pub(crate) fn new(scan_memory: Arc<Memory>) -> Self {
+        let handshakes = Semaphore::new(HANDSHAKES_OF_A_CLIENT);
+        Self(Arc::new(Counts { exchanges: AtomicUsize::new(0), handshakes, scan_memory }))
+    }
+
     /// How many exchanges are under way.
     pub(crate) fn under_way(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.exchanges.load(Ordering::Relaxed)
+    }
+
+    /// The client's places in the queue for handshakes.
+    pub(crate) fn handshakes(&self) -> &Semaphore {
+        &self.0.handshakes
+    }
+
+    /// What the bodies may hold that are read for this client.
+    pub(crate) fn scan_memory(&self) -> &Arc<Memory> {
+        &self.0.scan_memory
     }
 
     /// Counts one more, until it is dropped or [`Begun::stays`].
     fn begin(&self) -> Begun {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.exchanges.fetch_add(1, Ordering::Relaxed);
         Begun(self.clone())
     }
 
     fn end(&self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.exchanges.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -101,7 +129,7 @@ mod tests {
             ("given up while it waits", Room::Awaited, 1),
             ("refused", Room::Refused, 0),
         ] {
-            let share = Share::default();
+            let share = Share::new(Memory::new(0));
             let journal: Arc<dyn Journal> =
                 Arc::new(CountingJournal { journal: Arc::new(room), share: share.clone() });
             {

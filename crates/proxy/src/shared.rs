@@ -9,10 +9,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wardgate_core::{Authenticate, BoxFuture, Event, Journal, Outcome, Ruleset, Unrecordable, Verdict};
+use wardgate_text::Memory;
 use wardgate_tls::{Minter, OriginTls, OwnCertificate};
 
 use crate::config::{ProxyConfig, seconds};
 use crate::framing::Limits;
+use crate::handshakes::Handshakes;
 use crate::local::Grants;
 use crate::pages::Pages;
 use crate::upstream::Upstream;
@@ -48,6 +50,10 @@ pub(crate) struct Shared {
     pub(crate) upstream: Upstream,
     pub(crate) pages: Pages,
     pub(crate) grants: Grants,
+    /// Turns at TLS handshakes with clients.
+    pub(crate) handshakes: Handshakes,
+    /// What the bodies that are being read may hold.
+    pub(crate) scan_memory: Arc<Memory>,
     /// Cancelled when no new request may begin.
     pub(crate) draining: CancellationToken,
     /// Cancelled when what is still under way must end.

@@ -19,6 +19,8 @@ use crate::framing::Violation;
 pub(crate) enum ClientFailure {
     /// It stopped coming.
     Stalled,
+    /// It came too slowly.
+    Slow,
     /// It is malformed: not the chunks or the length that its head announced.
     Malformed(&'static str),
     /// The client went away.
@@ -28,7 +30,11 @@ pub(crate) enum ClientFailure {
 impl ClientFailure {
     /// Reads the failure out of a body's error; the framing check left its reason there.
     pub(crate) fn of(error: &BodyError) -> Self {
-        let BodyError::Broken(error) = error else { return Self::Stalled };
+        let error = match error {
+            BodyError::Broken(error) => error,
+            BodyError::Slow => return Self::Slow,
+            _ => return Self::Stalled,
+        };
         if let Some(violation) = Violation::behind(error) {
             return Self::Malformed(violation.reason);
         }

@@ -1,12 +1,13 @@
 //! Takes content codings off a body, slice by slice, within a budget.
 
 use brotli::enc::StandardAlloc;
-use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
+use brotli::{BrotliDecompressStream, BrotliResult, BrotliState, SliceWrapper as _};
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{DParameter, Decoder as ZstdDecoder, Operation};
 
 use crate::coding::Coding;
 use crate::extractor::{Limits, TextError};
+use crate::memory::Room;
 
 /// Decoded bytes handed on at a time. Bounds the memory of a layer, whatever its input decodes to.
 pub(crate) const SLICE_BYTES: usize = 32 * 1024;
@@ -17,6 +18,15 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 /// Largest window of gzip and zlib, as a power of two (RFC 1950, section 2.2).
 const DEFLATE_WINDOW_LOG: u8 = 15;
 
+/// What the decoder of gzip and zlib holds: its window, and tables.
+const INFLATE_BYTES: usize = 48 * 1024;
+
+/// What a zstd decoder holds beside its window: tables, and a block of each side of it.
+const ZSTD_BYTES: usize = 256 * 1024;
+
+/// Entries that a brotli decoder keeps for each of its Huffman trees, of four bytes each.
+const BROTLI_CODE_BYTES: usize = 4;
+
 /// All codings of a body, outermost first.
 pub(crate) struct Decompressor {
     layers: Vec<Layer>,
@@ -26,7 +36,11 @@ pub(crate) struct Decompressor {
 impl Decompressor {
     pub(crate) fn new(codings: &[Coding], limits: Limits) -> Self {
         let layers = codings.iter().map(|coding| Layer::new(*coding)).collect();
-        Self { layers, budget: Budget { limits, encoded: 0, burst: 0 } }
+        Self { layers, budget: Budget { limits, encoded: 0, burst: 0, room: Room::default() } }
+    }
+
+    pub(crate) fn hold_in(&mut self, room: Room) {
+        self.budget.room = room;
     }
 
     /// Decodes the next bytes and hands the result to `sink` in slices of at most [`SLICE_BYTES`].
@@ -48,11 +62,12 @@ impl Decompressor {
     }
 }
 
-/// What a body may still decode to.
+/// What a body may still decode to, and hold for it.
 struct Budget {
     limits: Limits,
     encoded: u64,
     burst: u64,
+    room: Room,
 }
 
 impl Budget {
@@ -86,6 +101,7 @@ fn decode(
         input = &input[step.read..];
         layer.decoded += step.written as u64;
         budget.spend(layer.decoded, step.written)?;
+        layer.hold_in(&mut budget.room)?;
         decode(inner, &layer.slice[..step.written], budget, sink)?;
         // A full slice may mean that more is waiting inside the codec.
         let waiting = step.written == layer.slice.len();
@@ -100,11 +116,30 @@ struct Layer {
     slice: Box<[u8]>,
     decoded: u64,
     begun: bool,
+    /// Bytes that the room has been asked for.
+    held: usize,
 }
 
 impl Layer {
     fn new(coding: Coding) -> Self {
-        Self { codec: Codec::new(coding), slice: vec![0; SLICE_BYTES].into(), decoded: 0, begun: false }
+        Self {
+            codec: Codec::new(coding),
+            slice: vec![0; SLICE_BYTES].into(),
+            decoded: 0,
+            begun: false,
+            held: 0,
+        }
+    }
+
+    /// Asks for room where the decoder has come to hold more. It is asked after the step: one decoder's window is the
+    /// most that a thread can be ahead by.
+    fn hold_in(&mut self, room: &mut Room) -> Result<(), TextError> {
+        let holds = SLICE_BYTES + self.codec.holds(self.decoded);
+        if holds > self.held {
+            room.grow(holds - self.held)?;
+            self.held = holds;
+        }
+        Ok(())
     }
 
     fn is_whole(&self) -> bool {
@@ -153,6 +188,21 @@ impl Codec {
             Self::Gzip(gzip) => gzip.is_ended(),
             Self::Deflate => true,
             Self::Inflate { ended, .. } | Self::Brotli { ended, .. } | Self::Zstd { ended, .. } => *ended,
+        }
+    }
+
+    /// Bytes that the decoder holds once it has decoded so many.
+    fn holds(&self, decoded: u64) -> usize {
+        match self {
+            Self::Deflate => 0,
+            Self::Gzip(_) | Self::Inflate { .. } => INFLATE_BYTES,
+            Self::Brotli { state, .. } => {
+                let codes = [&state.literal_hgroup, &state.insert_copy_hgroup, &state.distance_hgroup]
+                    .map(|group| group.codes.slice().len() * BROTLI_CODE_BYTES);
+                size_of::<Brotli>() + state.ringbuffer.slice().len() + codes.iter().sum::<usize>()
+            }
+            // The window lies ready and costs nothing before it is written to.
+            Self::Zstd { .. } => ZSTD_BYTES + decoded.min(1 << ZSTD_WINDOW_LOG) as usize,
         }
     }
 

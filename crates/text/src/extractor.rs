@@ -4,6 +4,7 @@ use crate::charset::Charset;
 use crate::coding::parse_content_encoding;
 use crate::decompress::{Decompressor, SLICE_BYTES};
 use crate::media::{Format, MediaType, SNIFFED_BYTES, sniff};
+use crate::memory::Room;
 use crate::prose::Prose;
 use crate::reader::{Reader, reader};
 
@@ -44,7 +45,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a body cannot be read. The fault is always the sender's.
+/// Why a body cannot be read. But for the last, the fault is always the sender's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TextError {
     /// Its content coding is unknown, broken or cut short.
@@ -61,6 +62,9 @@ pub enum TextError {
         /// Bytes decoded until then.
         decoded: u64,
     },
+    /// All bodies that are being read hold as much as they may together. Nobody's fault.
+    #[error("there is no memory left for reading the body")]
+    NoRoom,
 }
 
 /// Reads the text of one body as it streams past.
@@ -102,6 +106,12 @@ impl Extractor {
         let codings = parse_content_encoding(content_encoding)
             .ok_or(TextError::Undecodable { reason: "the content coding is unknown" })?;
         Ok(Some(Self { decompressor: Decompressor::new(&codings, limits), body, prose: Prose::default() }))
+    }
+
+    /// Counts what the decoders hold in this room, and fails with [`TextError::NoRoom`] where it is used up. To be
+    /// called before the first byte.
+    pub fn hold_in(&mut self, room: Room) {
+        self.decompressor.hold_in(room);
     }
 
     /// Appends to `text` what can be read of the next bytes. After an error, what was read before it has been

@@ -17,6 +17,7 @@ mod html;
 mod json;
 mod markup;
 mod media;
+mod memory;
 mod multipart;
 #[cfg(test)]
 mod oracle;
@@ -28,3 +29,4 @@ mod strip;
 pub use coding::narrow_accept_encoding;
 pub use extractor::{Extractor, Limits, TextError};
 pub use media::is_live;
+pub use memory::{Memory, Room};

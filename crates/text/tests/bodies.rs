@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
-use wardgate_text::{Extractor, Limits, TextError};
+use wardgate_text::{Extractor, Limits, Memory, TextError};
 
 const PAGE: &str = "<!DOCTYPE html><meta charset=utf-8><title>T&eacute;st</title><p>One <b>t</b>wo &amp; thr\u{e9}e\
     <script>var hidden;</script><td>four<td>f\u{fc}nf<!-- not this --><img alt='six'>";
@@ -200,6 +200,36 @@ fn the_total_is_limited() {
     let mut extractor = Extractor::new(Some("text/plain"), Some("gzip"), limits).unwrap().unwrap();
     let result = extractor.push(&gzip(&words), &mut String::new());
     assert!(matches!(result, Err(TextError::Bomb { .. })), "{result:?}");
+}
+
+#[test]
+fn decoders_hold_no_more_than_there_is_room_for() {
+    const ROOM: usize = 2 * 1024 * 1024;
+    let mut random = Random(5);
+    let words: Vec<u8> = (0..3 * ROOM).map(|_| b'a' + random.below(26) as u8).collect();
+    for (name, coding, body, fits) in [
+        ("gzip", "gzip", gzip(&words), true),
+        ("gzip in gzip", "gzip, gzip", gzip(&gzip(&words)), true),
+        ("brotli", "br", brotli(&words), false),
+        ("zstd", "zstd", zstd(&words), false),
+        ("brotli in gzip", "br, gzip", gzip(&brotli(&words)), false),
+        ("a small page in brotli", "br", brotli(&words[..10_000]), true),
+        ("a small page in zstd", "zstd", zstd(&words[..10_000]), true),
+    ] {
+        let memory = Memory::new(ROOM);
+        let mut extractor =
+            Extractor::new(Some("text/plain"), Some(coding), Limits::default()).unwrap().unwrap();
+        extractor.hold_in(memory.begin(0).unwrap());
+        let mut text = String::new();
+        let result = body.chunks(1000).try_for_each(|chunk| {
+            text.clear();
+            extractor.push(chunk, &mut text)
+        });
+        assert_eq!(result, if fits { Ok(()) } else { Err(TextError::NoRoom) }, "{name}");
+        assert!(memory.taken() <= ROOM && (memory.taken() > 0 || !fits), "{name}");
+        drop(extractor);
+        assert_eq!(memory.taken(), 0, "{name}: it is given back");
+    }
 }
 
 #[test]

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use flate2::read::GzDecoder;
-use http::{Request, header};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::client::Resumption;
@@ -95,6 +96,12 @@ enum Connection {
     Http2 { sender: http2::SendRequest<Empty<Bytes>>, url: Arc<str> },
 }
 
+/// A request whose answer nobody reads, for as long as this lives.
+pub(crate) struct Unread {
+    _connection: Connection,
+    _answer: Option<Response<Incoming>>,
+}
+
 /// One of the clients, with its connection.
 pub(super) struct Worker {
     client: Arc<Client>,
@@ -158,6 +165,23 @@ impl Client {
         let stream = socket.connect(self.proxy).await.context("cannot connect to the proxy")?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    /// Asks for the page, and reads no more than the head of the answer.
+    pub(crate) async fn ask(&self) -> Result<Unread> {
+        let (mut connection, _) = self.open(&self.path, &mut vec![0; BUFFER]).await?;
+        let answer = match &mut connection {
+            Connection::Http1 { stream, request } => {
+                stream.write_all(request).await?;
+                stream.flush().await?;
+                None
+            }
+            Connection::Http2 { sender, url } => {
+                sender.ready().await?;
+                Some(sender.send_request(Request::get(&**url).body(Empty::new())?).await?)
+            }
+        };
+        Ok(Unread { _connection: connection, _answer: answer })
     }
 
     /// Opens a tunnel and nothing else.

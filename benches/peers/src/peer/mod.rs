@@ -22,6 +22,8 @@ use crate::cost::{Memory, Reading};
 use crate::pki;
 use crate::world::{PROXY, World, listening};
 
+pub(crate) use wardgate::most_memory;
+
 /// What goes on behind a start, such as giving back what it took to compile the lists, is over after this.
 const SETTLED: Duration = Duration::from_millis(500);
 

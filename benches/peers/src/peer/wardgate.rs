@@ -62,6 +62,24 @@ pub(super) async fn command(world: &World, task: Task, log: &Path) -> Result<Com
     Ok(command)
 }
 
+/// The most memory that its settings allow, in its own words.
+pub(crate) async fn most_memory(world: &World) -> Result<Vec<String>> {
+    let dir = world.path("wardgate");
+    let mut command = Command::new(world.program("wardgate")?);
+    command.arg("--config").arg(dir.join("wardgate.toml")).args(["limits", "--json"]).current_dir(&dir);
+    let told = command.output().await?;
+    ensure!(told.status.success(), "it tells no limits: {}", String::from_utf8_lossy(&told.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout)?;
+    let kinds = told["limits"].as_array().context("no limits")?;
+    let kind = kinds.iter().find(|kind| kind["name"] == "memory").context("no limit of memory")?;
+    let entries = kind["entries"].as_array().context("no entries")?;
+    let word = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
+    Ok(entries
+        .iter()
+        .map(|entry| format!("{} ({})", word(entry, "subject"), word(entry, "reason")))
+        .collect())
+}
+
 /// Configuration, authority and accounts, which stay for the whole run.
 async fn move_in(world: &World, program: &Path, dir: &Path) -> Result<()> {
     let certificates = dir.join("certs");

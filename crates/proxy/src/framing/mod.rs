@@ -39,6 +39,10 @@ pub(crate) use streams::{StreamCounts, Streams};
 /// What hyper reads in place of a head that is not sound. The answer to it closes the connection.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: malformed.invalid\r\n\r\n";
 
+/// Empty lines that may come before a request. Old clients send one behind a body (RFC 9112, section 2.2).
+const MAX_EMPTY_LINES: u8 = 8;
+const EMPTY_LINES: Violation = Violation { status: 400, reason: "too many empty lines before a request" };
+
 /// Why a message was refused before anything of it was believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -201,6 +205,8 @@ pub(crate) struct Framed<I> {
     raw: BytesMut,
     /// How much of `raw` has been searched for the end of the head.
     searched: usize,
+    /// Empty lines left out before the head that is awaited.
+    empty_lines: u8,
     /// Checked and not yet handed to hyper.
     checked: BytesMut,
     read_clock: Clock,
@@ -254,6 +260,7 @@ impl<I> Framed<I> {
             state: State::Head,
             raw: BytesMut::new(),
             searched: 0,
+            empty_lines: 0,
             checked: BytesMut::new(),
             read_clock: Clock::default(),
             write_clock: Clock::default(),
@@ -290,6 +297,10 @@ impl<I> Framed<I> {
 
     fn advance_head(&mut self) -> bool {
         while self.searched == 0 && self.raw.starts_with(b"\r\n") {
+            if self.empty_lines == MAX_EMPTY_LINES {
+                return self.refuse(EMPTY_LINES);
+            }
+            self.empty_lines += 1;
             self.raw.advance(2); // RFC 9112, section 2.2: an empty line before the request line is ignored
         }
         match find_head(&self.raw, &mut self.searched, self.limits.head_bytes) {
@@ -308,6 +319,7 @@ impl<I> Framed<I> {
     }
 
     fn pass(&mut self, passed: &Passed) {
+        self.empty_lines = 0;
         self.state = passed.next;
         self.framing.head_passed(passed);
     }
@@ -320,12 +332,17 @@ impl<I> Framed<I> {
         true
     }
 
+    /// Whether a head has begun. The beginning of an empty line is not one.
+    fn in_head(&self) -> bool {
+        !matches!(&self.raw[..], b"" | b"\r")
+    }
+
     /// How long the next byte may take in this state, and what follows when it does not come.
     fn patience(&self) -> Option<Duration> {
         match self.state {
             State::Opaque | State::Refused => None,
             State::Head if self.framing.is_busy() => None,
-            State::Head if self.raw.is_empty() => Some(self.limits.idle_time),
+            State::Head if !self.in_head() => Some(self.limits.idle_time),
             State::Head => Some(self.limits.head_time),
             State::Body(_) => Some(self.limits.stall_time),
         }
@@ -417,12 +434,12 @@ impl<I: AsyncRead + Unpin> AsyncRead for Framed<I> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let began_empty = self.raw.is_empty();
+        let began_idle = !self.in_head();
         if let Poll::Ready(result) = self.poll_step(cx, buf) {
             self.read_clock.stop();
             return Poll::Ready(result);
         }
-        if began_empty && !self.raw.is_empty() {
+        if began_idle && self.in_head() {
             self.read_clock.stop(); // the first bytes of a head: its own time begins
         }
         let Some(patience) = self.patience() else {
@@ -431,7 +448,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Framed<I> {
         };
         ready!(self.read_clock.poll_expired(cx, patience));
         match self.state {
-            State::Head if self.raw.is_empty() => Poll::Ready(Ok(())), // idle for too long: as if the client had left
+            State::Head if !self.in_head() => Poll::Ready(Ok(())), // idle for too long: as if the client had left
             State::Head => {
                 self.refuse(Violation { status: 408, reason: "the request's head took too long" });
                 self.poll_read(cx, buf)

@@ -156,6 +156,42 @@ async fn an_idle_connection_ends() {
     assert_eq!(framed.read(&mut [0u8; 16]).await.unwrap(), 0);
 }
 
+#[tokio::test]
+async fn empty_lines_are_few() {
+    for (lines, expected) in [(1, None), (8, None), (9, Some(EMPTY_LINES))] {
+        let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let bytes = format!("{}{request}", "\r\n".repeat(lines));
+        for step in [1, 3, 1000] {
+            let (got, violation) = read(bytes.as_bytes(), step).await;
+            assert_eq!(violation, expected, "{lines} in pieces of {step}");
+            let passed = if expected.is_none() { request.as_bytes() } else { STAND_IN };
+            assert_eq!(got.unwrap(), passed, "{lines} in pieces of {step}");
+        }
+        let between = format!("{request}{}", "\r\n".repeat(lines)).repeat(2);
+        let (got, _) = read(between.as_bytes(), 1000).await;
+        let passed = if expected.is_none() { request.as_bytes() } else { STAND_IN };
+        assert!(got.unwrap().ends_with(passed), "{lines} between two requests");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_ends_though_halves_of_empty_lines_come() {
+    let (mut client, server) = tokio::io::duplex(64);
+    let mut framed = Framed::new(server, limits());
+    let halves = async {
+        for half in [b"\r", b"\n"].iter().cycle().take(6) {
+            client.write_all(*half).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        panic!("it is kept for as long as something comes");
+    };
+    let mut buffer = [0u8; 16];
+    tokio::select! {
+        read = framed.read(&mut buffer) => assert_eq!(read.unwrap(), 0),
+        () = halves => {}
+    }
+}
+
 /// What hyper would read of an origin's bytes, sent in pieces of `step` once this request was written.
 async fn answer(request: &str, switch: Switch, bytes: &[u8], step: usize) -> (Vec<u8>, Option<io::Error>) {
     let (mut origin, proxy) = tokio::io::duplex(1 << 20);

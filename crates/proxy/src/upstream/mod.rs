@@ -29,7 +29,7 @@ use dial::Dialer;
 use line::Wire;
 use pool::{Lease, Pool};
 
-pub(crate) use pool::OwnOrigins;
+pub(crate) use pool::{MAX_HEAD as MAX_ANSWER_HEAD, OwnOrigins, UNREAD_ANSWER, UNSENT_UPLOAD};
 pub(crate) use source::Source;
 
 /// How often a request is tried again on another connection when a reused one turns out to be closed.
@@ -97,6 +97,7 @@ impl UpstreamError {
             Self::Malformed(reason) => reason,
             Self::ResponseTimeout => "the origin did not answer in time",
             Self::Client(ClientFailure::Stalled) => "the request's body stalled",
+            Self::Client(ClientFailure::Slow) => "the request's body came too slowly",
             Self::Client(ClientFailure::Malformed(reason)) => reason,
             Self::Client(ClientFailure::Broken) => "the client broke off its request",
         })

@@ -21,7 +21,7 @@ use crate::upload::Upload;
 /// Idle HTTP/1.1 connections kept for one origin.
 const MAX_IDLE_PER_ORIGIN: usize = 32;
 /// The largest head of an answer, in bytes.
-const MAX_HEAD: usize = 256 * 1024;
+pub(crate) const MAX_HEAD: usize = 256 * 1024;
 /// Exchanges on one HTTP/2 connection before another one is opened, as long as there are not too many.
 const BUSY_STREAMS: usize = 32;
 const MAX_SHARED_PER_ORIGIN: usize = 8;
@@ -29,6 +29,11 @@ const MAX_SHARED_PER_ORIGIN: usize = 8;
 /// holds up its own stream; the connection has room for all the others.
 const STREAM_WINDOW: u32 = 512 * 1024;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * BUSY_STREAMS as u32;
+/// What of an upload waits for an HTTP/2 origin that has opened its windows and does not read.
+const SEND_BUFFER: usize = 128 * 1024;
+/// At most so much of an answer and of an upload waits here for whoever should take it, in one exchange.
+pub(crate) const UNREAD_ANSWER: u64 = STREAM_WINDOW as u64;
+pub(crate) const UNSENT_UPLOAD: u64 = SEND_BUFFER as u64;
 /// Connections to origins that one client connection may have to itself.
 const MAX_OWN: usize = 8;
 /// An HTTP/2 connection is probed after this time without a frame.
@@ -354,6 +359,7 @@ pub(super) async fn http2(
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
         .max_header_list_size(MAX_HEAD as u32)
         .keep_alive_interval(PING_AFTER)
         .handshake(TokioIo::new(wire))

@@ -1,4 +1,5 @@
-//! `wardgate limits`: what is not seen, or let pass knowingly, read out of the configuration and the policy that are there.
+//! `wardgate limits`: what is not seen, or let pass knowingly, and the most memory that may be taken, read out of the
+//! configuration and the policy that are there.
 //! Honest by construction: each line comes from the very value that makes it so.
 
 use std::time::SystemTime;
@@ -7,6 +8,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use wardgate_core::{GroupSettings, OnError};
 use wardgate_policy::Policy;
+use wardgate_proxy::{MemoryBound, memory_bounds};
 use wardgate_tls::{RevocationSource, SourceKind};
 
 use super::{print, print_json};
@@ -26,6 +28,7 @@ const KINDS: &[fn(&Installation<'_>) -> Kind] = &[
     extra_roots,
     revocation,
     never_read,
+    memory,
 ];
 
 /// What the limits are read from.
@@ -160,7 +163,7 @@ fn monitored_groups(installation: &Installation<'_>) -> Kind {
 
 fn lenient_groups(installation: &Installation<'_>) -> Kind {
     let entries = groups(installation, |group| {
-        let reason = "What cannot be looked at (a broken encoding, a failure of a stage) passes unseen.";
+        let reason = "What cannot be looked at (a broken encoding, a failure of a stage, no room for one more) passes unseen.";
         (group.on_error == OnError::Allow).then_some(reason)
     });
     Kind { name: "on-error-allow", title: "Groups for which passes what cannot be looked at", entries }
@@ -272,4 +275,33 @@ fn never_read(_: &Installation<'_>) -> Kind {
         title: "What is not read, whatever the settings",
         entries: entries.into_iter().map(|(subject, reason)| Limit::new(subject, reason)).collect(),
     }
+}
+
+/// The most memory that the settings allow, in all and for one client.
+fn memory(installation: &Installation<'_>) -> Kind {
+    let (all, one) = memory_bounds(&installation.config.proxy, installation.config.log.capacity);
+    let mut entries = Vec::new();
+    for (whose, bounds) in [("all together", all), ("of it for one client", one)] {
+        let bytes = bounds.iter().map(MemoryBound::bytes).fold(0, u64::saturating_add);
+        let parts: Vec<String> = bounds.iter().map(part).collect();
+        entries.push(Limit::new(format!("{whose}: {}", size(bytes)), parts.join("; ")));
+    }
+    Kind {
+        name: "memory",
+        title: "The most memory that the settings allow, beside the program and its policy, if everything were taken at once",
+        entries,
+    }
+}
+
+fn part(bound: &MemoryBound) -> String {
+    let MemoryBound { what, keys, count, each } = bound;
+    format!("{} for {count} {what}, {} KiB each ({keys})", size(bound.bytes()), each / 1024)
+}
+
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    if bytes < 1024 * MIB {
+        return format!("{} MiB", bytes.div_ceil(MIB));
+    }
+    format!("{:.1} GiB", bytes as f64 / (1024 * MIB) as f64)
 }
