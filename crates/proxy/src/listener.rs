@@ -208,6 +208,9 @@ fn listen(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartEr
     let bound = || -> io::Result<TcpListener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         socket.set_reuseaddr(true)?;
+        // Connections inherit these, which spares each of them the system calls (Linux: tcp(7), socket(7)).
+        socket.set_nodelay(true)?;
+        SockRef::from(&socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE))?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
@@ -234,21 +237,23 @@ fn admit(shared: &Arc<Shared>, slots: &Arc<Slots>, stream: TcpStream, peer: Sock
     let shared = Arc::clone(shared);
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
-        let Ok(local) = stream.local_addr() else { return };
-        let local = SocketAddr::new(local.ip().to_canonical(), local.port());
-        let keepalive = TcpKeepalive::new().with_time(TCP_KEEPALIVE);
-        let prepared =
-            stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive));
-        if let Err(error) = prepared {
-            tracing::debug!(%error, "a connection ended before it began");
-            return;
-        }
+        let Ok(local) = local_address(&shared, &stream, entrance) else { return };
         let ends = Ends { peer, local, entrance, place: Arc::new(place) };
         match entrance {
             Entrance::Plain => serve_http1(shared, ends, Leg::Open, stream).await,
             Entrance::Tls => Box::pin(serve_tls(shared, ends, stream)).await,
         }
     });
+}
+
+/// The address that a client came to. The system is asked only where several are listened on.
+fn local_address(shared: &Shared, stream: &TcpStream, entrance: Entrance) -> io::Result<SocketAddr> {
+    let listen = match (entrance, &shared.tls) {
+        (Entrance::Tls, Some(tls)) => tls.listen,
+        _ => shared.listen,
+    };
+    let local = if listen.ip().is_unspecified() { stream.local_addr()? } else { listen };
+    Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
 }
 
 /// Shakes hands with a client that speaks TLS to the proxy itself, and serves it.
