@@ -56,6 +56,9 @@ struct Arguments {
     /// Wardgate's shipped policy
     #[arg(long, default_value = "policies")]
     policy: PathBuf,
+    /// Pages of these sentences, one a line, in place of made-up ones
+    #[arg(long)]
+    sentences: Option<PathBuf>,
     /// The program oha
     #[arg(long, default_value = "target/peers/oha/bin/oha")]
     oha: PathBuf,
@@ -94,6 +97,9 @@ impl Plan {
 async fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let plan = Plan::of(&arguments)?;
+    if let Some(sentences) = &arguments.sentences {
+        pages::write_with(sentences)?;
+    }
     let world = World::new(arguments.policy, arguments.oha).await?;
     let before = machine();
     let mut results = Results::default();

@@ -2,9 +2,10 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::{fmt, fs};
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
@@ -150,7 +151,24 @@ fn link(dice: &mut Dice, number: usize) -> String {
 }
 
 fn sentence(dice: &mut Dice) -> String {
-    filled(dice, words::SENTENCES)
+    match SENTENCES.get() {
+        Some(sentences) => sentences[dice.below(sentences.len())].clone(),
+        None => filled(dice, words::SENTENCES),
+    }
+}
+
+/// Sentences that somebody wrote, where pages are to be made of such.
+static SENTENCES: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Makes pages of the sentences of a file, one a line, in place of made-up ones. Those that HTML would have to escape, or
+/// are not ASCII, are passed over.
+pub(crate) fn write_with(sentences: &Path) -> Result<()> {
+    let text = fs::read_to_string(sentences).with_context(|| sentences.display().to_string())?;
+    let is_plain = |line: &&str| !line.is_empty() && line.is_ascii() && !line.contains(['<', '>', '&']);
+    let sentences: Vec<String> = text.lines().filter(is_plain).map(str::to_owned).collect();
+    ensure!(!sentences.is_empty(), "no line holds a sentence in ASCII");
+    let _ = SENTENCES.set(sentences);
+    Ok(())
 }
 
 fn title(dice: &mut Dice) -> String {

@@ -282,6 +282,11 @@ mod tests {
                 "data: {\"text\":\"su\"}\n\ndata: {\"type\":\"ping\"}\n\ndata: {\"text\":\"icide\"}\n\n",
                 "suicide\n",
             ),
+            (
+                "a key that is too long for one",
+                "data: {\"text\":\"a\"}\n\ndata: {\"text-of-more-than-thirty-two-letters\":\"b c\"}\n\n",
+                "a\nb c\n",
+            ),
             ("no answer", "data: {\"name\":\"one\",\"x\":\"two\"}\n\n", "one\ntwo\n"),
             ("JSON over lines", "data: {\"name\":\ndata: \"one\"}\n\n", "one\n"),
             ("unfinished", "data: {\"content\":\"on", "on\n"),

@@ -8,7 +8,7 @@ use crate::reader::Reader;
 /// How deep it is known whether a string is a key. Deeper strings all count as values.
 const MAX_KNOWN_DEPTH: usize = 512;
 
-/// Longest key that a receiver of values is told in full.
+/// Longest key that a receiver of values is told in full: of longer ones it is told the beginning.
 const MAX_KEY_BYTES: usize = 32;
 
 /// Receives string values in pieces.
@@ -210,9 +210,14 @@ impl Json {
 
     fn emit(&mut self, piece: &str, values: &mut dyn Values) {
         if !self.string_is_key {
-            values.piece(piece);
-        } else if self.key.len() + piece.len() <= MAX_KEY_BYTES {
-            self.key.push_str(piece);
+            return values.piece(piece);
+        }
+        // Character by character, so that it makes no difference how a long key is cut.
+        for character in piece.chars() {
+            if self.key.len() >= MAX_KEY_BYTES {
+                break;
+            }
+            self.key.push(character);
         }
     }
 }
