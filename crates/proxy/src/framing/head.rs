@@ -85,9 +85,15 @@ fn check_field(line: &[u8]) -> Result<(&[u8], &[u8]), Violation> {
     if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
         return Err(bad("a header field is folded over lines"));
     }
-    let colon = memchr(b':', line).ok_or(bad("a header field has no colon"))?;
-    let (name, value) = (&line[..colon], &line[colon + 1..]);
-    if name.is_empty() || !name.iter().copied().all(is_token) {
+    // What ends the name must be the colon, and names are short: one look at each byte.
+    let end = line.iter().position(|byte| !is_token(*byte)).unwrap_or(line.len());
+    let (name, [b':', value @ ..]) = line.split_at(end) else {
+        return Err(bad(match memchr(b':', line) {
+            Some(_) => "a header field's name is malformed",
+            None => "a header field has no colon",
+        }));
+    };
+    if name.is_empty() {
         return Err(bad("a header field's name is malformed"));
     }
     if holds_control(value) {
