@@ -108,10 +108,7 @@ pub(crate) async fn full_speed(
     running: &Running,
 ) -> Result<Cost> {
     let before = running.cpu()?;
-    let awake = tokio::spawn(stay_awake());
-    let done = load.run(Pace::Full, lasting).await;
-    awake.abort();
-    let done = done?;
+    let done = load.run(Pace::Full, lasting).await?;
     sleep(AFTERWARDS).await;
     let used = running.cpu()?.since(&before)?;
     if case.reuse == Reuse::Kept && done.opened * 20 > done.exchanges {
@@ -125,15 +122,6 @@ pub(crate) async fn full_speed(
         busy: used.as_secs_f64() / done.took.as_secs_f64(),
         resumed: done.resumed as f64 / done.opened.max(1) as f64,
     })
-}
-
-/// Keeps the load's thread from sleeping. Whoever wakes a thread on another processor pays for it, several microseconds
-/// in a virtual machine: a slow proxy, for which the load has to wait, would be charged for that with every answer, and a
-/// quick one that keeps the load busy with hardly any.
-async fn stay_awake() {
-    loop {
-        tokio::task::yield_now().await;
-    }
 }
 
 /// A client for a case.
