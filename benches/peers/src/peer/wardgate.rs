@@ -90,6 +90,7 @@ async fn move_in(world: &World, program: &Path, dir: &Path) -> Result<()> {
     let root = world.path(pki::ORIGIN_ROOT);
     let config = format!(
         "[proxy]\nlisten = \"{PROXY}\"\nmax_connections = 40000\nmax_connections_per_client = 40000\n\
+         max_exchanges_per_client = 40000\n\
          [upstream]\nextra_roots = [\"{}\"]\n",
         root.display()
     );
