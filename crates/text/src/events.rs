@@ -188,9 +188,11 @@ impl Events {
         }
     }
 
-    fn value_piece(&mut self, piece: &str, out: &mut Prose) {
+    fn value_piece(&mut self, mut piece: &str, out: &mut Prose) {
         if matches!(self.payload, Payload::Unknown) {
-            self.payload = match piece.trim_ascii_start().as_bytes().first() {
+            // White space says nothing of what follows, and may come in a piece of its own.
+            piece = piece.trim_ascii_start();
+            self.payload = match piece.as_bytes().first() {
                 None => return,
                 Some(b'{' | b'[' | b'"') => Payload::Json,
                 Some(_) => Payload::Plain,
@@ -259,6 +261,7 @@ mod tests {
                 "event: a\ndata: one\ndata:  two\n\n: note\nid: 1\n\ndata:three\n\n",
                 "one\n two\nthree\n",
             ),
+            ("white space in front", "data:   one\n\n", "one\n"),
             ("carriage returns", "data: one\r\n\r\ndata: two\r\rdata: three\r\n", "one\ntwo\nthree\n"),
             (
                 "a chat answer",
