@@ -18,8 +18,9 @@ use super::{Overlooked, UpstreamError, Way};
 use crate::framing::{Answers, Switch};
 use crate::upload::Upload;
 
-/// Idle HTTP/1.1 connections kept for one origin.
-const MAX_IDLE_PER_ORIGIN: usize = 32;
+/// Idle HTTP/1.1 connections kept for one origin: as many as a school asks it for at a time, since what is closed must be
+/// opened anew, with a handshake. They are closed when nobody has used them for a while.
+const MAX_IDLE_PER_ORIGIN: usize = 1024;
 /// The largest head of an answer, in bytes.
 pub(crate) const MAX_HEAD: usize = 256 * 1024;
 /// Exchanges on one HTTP/2 connection before another one is opened, as long as there are not too many.
